@@ -1,0 +1,37 @@
+import type { LineConfig } from './schema.ts';
+
+/** A lease shorter than this could run out between two checks on a busy machine. */
+const LEASE_FLOOR_MS = 15_000;
+const ROLLBACK_DEADLINE_FLOOR_MS = 30_000;
+const CHECK_FLOOR_MS = 100;
+const BUCKET_FLOOR_MS = 250;
+
+/**
+ * The same config with its operating durations divided by `speed`: cadence, shadow, ramp, check interval, health
+ * buckets, approval and pause limits. Event durations stay; leases and the rollback deadline stop at a floor in real
+ * time, because processes and networks do not get faster.
+ *
+ * @param speed at least 1; 1 changes nothing.
+ */
+export function atSpeed(config: LineConfig, speed: number): LineConfig {
+  if (!(speed >= 1)) throw new Error(`speed must be a number of at least 1, got ${String(speed)}`);
+  if (speed === 1) return config;
+  const faster = (ms: number, floor = 0): number => Math.max(floor, ms / speed);
+  const { schedule, shadow, canary, health, gate } = config;
+  return {
+    ...config,
+    schedule: { every: faster(schedule.every, 1_000), catchUp: faster(schedule.catchUp, 10_000) },
+    gate: { ...gate, approvalDeadline: faster(gate.approvalDeadline) },
+    shadow: { ...shadow, duration: faster(shadow.duration) },
+    canary: {
+      ...canary,
+      window: faster(canary.window),
+      checkEvery: faster(canary.checkEvery, CHECK_FLOOR_MS),
+      maxUnknown: faster(canary.maxUnknown, 1_000),
+      pauseLimit: faster(canary.pauseLimit),
+      lease: faster(canary.lease, LEASE_FLOOR_MS),
+      rollbackDeadline: faster(canary.rollbackDeadline, ROLLBACK_DEADLINE_FLOOR_MS),
+    },
+    health: { ...health, bucket: faster(health.bucket, BUCKET_FLOOR_MS), feedbackDelay: faster(health.feedbackDelay) },
+  };
+}

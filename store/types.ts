@@ -1,0 +1,115 @@
+import type { Feature, LineConfig } from '../config/schema.ts';
+import type { Reason } from '../policy/verdict.ts';
+
+/** Version 0: keeps the input's order. A new line's stable; never a champion, never a parent. */
+export const INPUT_ORDER_VERSION = 0;
+
+export type Outcome = 'promoted' | 'rejected' | 'skipped' | 'rolledBack' | 'aborted' | 'failed';
+export type VersionStatus = 'candidate' | 'shadow' | 'canary' | 'stable' | 'archived' | 'rejected' | 'rolledBack';
+
+/** Which versions get which share of a line's traffic. Shares are of 1. */
+export interface RouteState {
+  stable: number;
+  canary: number | null;
+  canaryShare: number;
+  /** Share that stays on stable whatever the canary's share is, at the opposite end of the hash range. */
+  holdback: number;
+  shadow: number | null;
+  shadowShare: number;
+}
+
+export interface Route extends RouteState {
+  line: string;
+  /** Grows by one with each move, without gaps. */
+  epoch: number;
+  salt: string;
+  cycleId: string | null;
+  who: string;
+  why: string;
+  at: Date;
+}
+
+/** A write that a cycle may no longer do, or that somebody else was faster with. Values, not exceptions: callers decide. */
+export type Refused =
+  /** The cycle was closed (rolled back, aborted): its writes are refused for ever. */
+  | { kind: 'cycleClosed'; outcome: Outcome }
+  /** The route moved since the caller read it. */
+  | { kind: 'epochMoved'; expected: number; current: Route }
+  /** The stable is no longer the champion that was evaluated. */
+  | { kind: 'championChanged'; champion: number; stable: number }
+  /** The lease ran out before the renewal: it can not be renewed. */
+  | { kind: 'leaseExpired' };
+
+export type RouteMove = { kind: 'moved'; route: Route } | Refused;
+
+export interface CycleRecord {
+  cycleId: string;
+  line: string;
+  workflowId: string;
+  runId: string;
+  trigger: string;
+  config: LineConfig;
+  configHash: string;
+  stableAtStart: number;
+  candidate: number | null;
+  phases: PhaseRecord[];
+  startedAt: Date;
+  closedAt: Date | null;
+  outcome: Outcome | null;
+  reasons: Reason[];
+}
+
+export interface PhaseRecord {
+  phase: string;
+  startedAt: string;
+  endedAt: string | null;
+}
+
+export interface VersionRecord {
+  line: string;
+  version: number;
+  status: VersionStatus;
+  parent: number | null;
+  cycleId: string | null;
+  modelSha256: string | null;
+  checkpointSha256: string | null;
+  features: Feature[];
+  trainingCutoffMs: number | null;
+  lineage: Lineage | Record<string, never>;
+  metrics: Record<string, unknown>;
+  createdAt: Date;
+}
+
+/** Everything from which a version can be trained again (invariant 11). */
+export interface Lineage {
+  parent: number | null;
+  snapshotId: string;
+  /** sha256 of the snapshot's manifest file, in the artifact store. */
+  snapshotManifestSha256: string;
+  trainerManifestSha256: string;
+  config: LineConfig;
+  configHash: string;
+  features: Feature[];
+  codeVersion: string;
+  seed: number;
+  threads: number;
+  environment: Record<string, string>;
+  cycleId: string;
+  workflowId: string;
+  runId: string;
+}
+
+/** What people are told. `dedupKey` is the same for the same event, whoever reports it. */
+export interface Alert {
+  dedupKey: string;
+  severity: 'info' | 'warning' | 'critical';
+  /** Wake somebody: PagerDuty. Without it the alert goes to the channel only. */
+  page: boolean;
+  line: string;
+  title: string;
+  text: string;
+  /** Versions, metric, observed, expected, counts: shown as fields. */
+  fields: Record<string, string | number>;
+  /** Link to the run in the Temporal UI. */
+  url?: string;
+}
