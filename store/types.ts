@@ -75,7 +75,8 @@ export interface VersionRecord {
   checkpointSha256: string | null;
   features: Feature[];
   trainingCutoffMs: number | null;
-  lineage: Lineage | Record<string, never>;
+  /** Empty for version 0 only. */
+  lineage: Partial<Lineage>;
   metrics: Record<string, unknown>;
   createdAt: Date;
 }
@@ -83,9 +84,9 @@ export interface VersionRecord {
 /** Everything from which a version can be trained again (invariant 11). */
 export interface Lineage {
   parent: number | null;
+  strategy: 'full' | 'warmStart';
+  /** sha256 of the snapshot's manifest, which is in the artifact store under it. */
   snapshotId: string;
-  /** sha256 of the snapshot's manifest file, in the artifact store. */
-  snapshotManifestSha256: string;
   trainerManifestSha256: string;
   config: LineConfig;
   configHash: string;

@@ -59,6 +59,7 @@ create table versions (
   check (version = 0 or (model_sha256 is not null and cycle_id is not null)),
   check (parent is null or parent > 0)
 );
+create unique index versions_one_stable_a_line on versions (line) where status = 'stable';
 
 -- Every route a line ever had. The highest epoch is in force; rows are never changed.
 create table routes (
@@ -83,6 +84,7 @@ create table routes (
   check ((canary is null) = (canary_share = 0)),
   check ((shadow is null) = (shadow_share = 0)),
   check (canary is null or canary <> stable),
+  check (shadow is null or shadow <> stable),
   check (canary is null or canary_share + holdback <= 1),
   check ((canary is null and shadow is null) or cycle_id is not null)
 );
@@ -91,6 +93,7 @@ begin
   raise exception 'rows of % are kept for ever: % refused', tg_table_name, tg_op;
 end $$;
 create trigger routes_are_kept before update or delete on routes for each row execute function refuse_change();
+create trigger routes_are_not_truncated before truncate on routes for each statement execute function refuse_change();
 
 -- The head that moves are compared with and locked on.
 create table route_heads (

@@ -1,0 +1,147 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+
+export interface Artifact {
+  sha256: string;
+  bytes: number;
+}
+
+/** Files by content. What is in it never changes; what it hands out is what was put in, or an error. */
+export interface ArtifactStore {
+  put(content: Uint8Array): Promise<Artifact>;
+  putFile(path: string): Promise<Artifact>;
+  /** @throws ArtifactError when it is missing or damaged. */
+  get(sha256: string): Promise<Uint8Array>;
+  /** A local path whose content was verified just now; not to be written to. @throws ArtifactError like `get`. */
+  path(sha256: string): Promise<string>;
+}
+
+/** An artifact that can not be handed out. The message says which, where, and how to get it back. */
+export class ArtifactError extends Error {
+  override name = 'ArtifactError';
+  readonly kind: 'missing' | 'damaged';
+  readonly sha256: string;
+
+  constructor(
+    kind: 'missing' | 'damaged',
+    { sha256, message, cause }: { sha256: string; message: string; cause?: unknown },
+  ) {
+    super(message, { cause });
+    this.kind = kind;
+    this.sha256 = sha256;
+  }
+}
+
+/**
+ * An artifact store in a local folder: `<root>/ab/abcdef...`, named by sha256. A file appears under its name only whole
+ * and synced to disk, so a crash leaves nothing half written; putting a damaged artifact again mends it. Any number of
+ * processes may share the folder.
+ */
+export function openLocalArtifacts(root: string): ArtifactStore {
+  const locate = (sha256: string): string => {
+    if (!/^[0-9a-f]{64}$/.test(sha256)) {
+      throw new Error(`"${sha256}" is not an artifact: expected a sha256 of 64 hexadecimal digits`);
+    }
+    return join(root, sha256.slice(0, 2), sha256);
+  };
+
+  const store = async (write: (temporary: string) => Promise<Artifact>): Promise<Artifact> => {
+    const temporary = join(root, 'incoming', randomUUID());
+    await mkdir(join(root, 'incoming'), { recursive: true });
+    try {
+      const artifact = await write(temporary);
+      const target = locate(artifact.sha256);
+      await mkdir(join(root, artifact.sha256.slice(0, 2)), { recursive: true });
+      await sync(temporary);
+      await rename(temporary, target);
+      return artifact;
+    } finally {
+      await rm(temporary, { force: true });
+    }
+  };
+
+  const verify = (sha256: string, actual: Artifact): void => {
+    if (actual.sha256 === sha256) return;
+    const found = `its content has sha256 ${actual.sha256} (${String(actual.bytes)} bytes)`;
+    const message = `artifact ${sha256} is damaged: ${found} at ${locate(sha256)}. ${ADVICE}`;
+    throw new ArtifactError('damaged', { sha256, message });
+  };
+
+  const found = async <T>(sha256: string, read: (path: string) => Promise<T>): Promise<T> => {
+    const path = locate(sha256);
+    try {
+      return await read(path);
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+      const message = `artifact ${sha256} is missing: expected ${path}. ${ADVICE}`;
+      throw new ArtifactError('missing', { sha256, message, cause: error });
+    }
+  };
+
+  return {
+    put: (content) =>
+      store(async (temporary) => {
+        const file = await open(temporary, 'wx', 0o444);
+        try {
+          await file.writeFile(content);
+        } finally {
+          await file.close();
+        }
+        return describe(content);
+      }),
+    putFile: (path) =>
+      store(async (temporary) => {
+        const meter = hashing();
+        await pipeline(
+          createReadStream(path),
+          meter.stream,
+          createWriteStream(temporary, { flags: 'wx', mode: 0o444 }),
+        );
+        return meter.result();
+      }),
+    async get(sha256) {
+      const content = await found(sha256, (path) => readFile(path));
+      verify(sha256, describe(content));
+      return content;
+    },
+    async path(sha256) {
+      const meter = hashing();
+      await found(sha256, (path) => pipeline(createReadStream(path), meter.stream.resume()));
+      verify(sha256, meter.result());
+      return locate(sha256);
+    },
+  };
+}
+
+const ADVICE = 'Restore the file from a backup, or train the version again from its lineage';
+
+function describe(content: Uint8Array): Artifact {
+  return { sha256: createHash('sha256').update(content).digest('hex'), bytes: content.byteLength };
+}
+
+/** A stream that passes bytes through and knows their hash once they are all through. */
+function hashing(): { stream: Transform; result: () => Artifact } {
+  const hash = createHash('sha256');
+  let bytes = 0;
+  const stream = new Transform({
+    transform(chunk: Uint8Array, _encoding, done) {
+      hash.update(chunk);
+      bytes += chunk.byteLength;
+      done(null, chunk);
+    },
+  });
+  return { stream, result: () => ({ sha256: hash.digest('hex'), bytes }) };
+}
+
+async function sync(path: string): Promise<void> {
+  const file = await open(path, 'r');
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,49 @@
+import type { Queryable } from './database.ts';
+import { unknownLine } from './lines.ts';
+
+/** The time of the data, in Unix milliseconds: now, or wherever a replayed log stands. */
+export interface EventClock {
+  now(): Promise<number>;
+}
+
+export interface EventClockMapping {
+  line: string;
+  /** Event time at `operatingMs`, Unix milliseconds. */
+  eventMs: number;
+  /** Operating time, Unix milliseconds; the database's now when left out. */
+  operatingMs?: number;
+  /** Event milliseconds that pass in one operating millisecond: 0 stands still. */
+  rate: number;
+}
+
+const OPERATING_MS = 'extract(epoch from clock_timestamp()) * 1000';
+
+/** Drives a line's event time: event time = eventMs + (operating time - operatingMs) x rate, from now on. */
+export async function setEventClock(db: Queryable, mapping: EventClockMapping): Promise<void> {
+  const { line, eventMs, operatingMs, rate } = mapping;
+  const { rowCount } = await db.query(
+    `insert into event_clocks (line, event_ms, operating_ms, rate)
+     select line, round($2::float8), round(coalesce($3::float8, ${OPERATING_MS})), $4 from lines where line = $1
+     on conflict (line) do update
+       set event_ms = excluded.event_ms, operating_ms = excluded.operating_ms, rate = excluded.rate`,
+    [line, eventMs, operatingMs ?? null, rate],
+  );
+  if (rowCount === 0) throw await unknownLine(db, line);
+}
+
+/** Event time of a line now, in whole Unix milliseconds; the database's wall clock where nothing drives it. */
+export async function readEventNow(db: Queryable, line: string): Promise<number> {
+  const { rows } = await db.query<{ now: number }>(
+    `select coalesce(c.event_ms + (${OPERATING_MS} - c.operating_ms) * c.rate, ${OPERATING_MS})::float8 as now
+     from lines l left join event_clocks c using (line) where l.line = $1`,
+    [line],
+  );
+  const [row] = rows;
+  if (row === undefined) throw await unknownLine(db, line);
+  return Math.round(row.now);
+}
+
+/** The event clock of a line as the database keeps it. */
+export function databaseEventClock(db: Queryable, line: string): EventClock {
+  return { now: () => readEventNow(db, line) };
+}

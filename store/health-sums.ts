@@ -1,0 +1,132 @@
+import type { ArmSums } from '../policy/health.ts';
+import type { ShadowReading } from '../policy/shadow.ts';
+import { onlyRow, type Queryable } from './database.ts';
+
+export type Arm = 'stable' | 'canary' | 'holdback' | 'shadow' | 'exploration';
+
+/** What one boot of one process counted for one variant in one bucket of time: absolute values, not increments. */
+export interface HealthSumRow extends ArmSums {
+  line: string;
+  processId: string;
+  boot: string;
+  /** Start of the bucket, operating time, Unix milliseconds. */
+  bucketAtMs: number;
+  version: number;
+  arm: Arm;
+  /** Of the route that the requests were assigned by. */
+  epoch: number;
+  /** Counts by the upper bounds of the latency histogram. */
+  latencyBuckets: readonly number[];
+  /** Shadow only: shadow minus stable score summed over impressions, stable's latency over the same requests, copies given up. */
+  scoreDifferenceSum: number;
+  stableLatencyMsSum: number;
+  dropped: number;
+}
+
+/** Writes rows in one statement. A row with the same key is replaced, so writing one twice changes nothing. */
+export async function writeHealthSums(db: Queryable, rows: readonly HealthSumRow[]): Promise<void> {
+  if (rows.length === 0) return;
+  await db.query(
+    `insert into health_sums as h (line, process_id, boot, bucket_at, version, arm, epoch, requests, errors, impressions,
+       clicks, score_sum, log_loss_sum, log_loss_square_sum, latency_ms_sum, latency_buckets, score_difference_sum,
+       stable_latency_ms_sum, dropped)
+     select line, "processId", boot, to_timestamp("bucketAtMs" / 1000), version, arm, epoch, requests, errors, impressions,
+       clicks, "scoreSum", "logLossSum", "logLossSquareSum", "latencyMsSum", "latencyBuckets", "scoreDifferenceSum",
+       "stableLatencyMsSum", dropped
+     from jsonb_to_recordset($1) as row (line text, "processId" text, boot text, "bucketAtMs" float8, version int,
+       arm text, epoch bigint, requests bigint, errors bigint, impressions bigint, clicks bigint, "scoreSum" float8,
+       "logLossSum" float8, "logLossSquareSum" float8, "latencyMsSum" float8, "latencyBuckets" bigint[],
+       "scoreDifferenceSum" float8, "stableLatencyMsSum" float8, dropped bigint)
+     on conflict (line, process_id, boot, bucket_at, version, arm, epoch) do update set
+       requests = excluded.requests, errors = excluded.errors, impressions = excluded.impressions,
+       clicks = excluded.clicks, score_sum = excluded.score_sum, log_loss_sum = excluded.log_loss_sum,
+       log_loss_square_sum = excluded.log_loss_square_sum, latency_ms_sum = excluded.latency_ms_sum,
+       latency_buckets = excluded.latency_buckets, score_difference_sum = excluded.score_difference_sum,
+       stable_latency_ms_sum = excluded.stable_latency_ms_sum, dropped = excluded.dropped`,
+    [JSON.stringify(rows, keepNaN)],
+  );
+}
+
+export interface ArmRange {
+  line: string;
+  /** The candidate: its canary arm is read. */
+  version: number;
+  /** Only requests routed under this epoch (the step's) or a later one. */
+  sinceEpoch: number;
+  /** Only buckets that lie wholly in [fromMs, toMs), operating time, Unix milliseconds. */
+  fromMs: number;
+  toMs: number;
+  bucketMs: number;
+}
+
+/**
+ * The sums of a canary and of the concurrent stable (its arms `stable` and `holdback`; explored traffic belongs to
+ * neither), over all processes. Zeros where nothing was counted, NaN where something that was counted is NaN.
+ */
+export async function readArmSums(db: Queryable, range: ArmRange): Promise<{ canary: ArmSums; stable: ArmSums }> {
+  const { line, version, sinceEpoch, fromMs, toMs, bucketMs } = range;
+  const { rows } = await db.query<ArmSums & { isCanary: boolean }>(
+    `select arm = 'canary' as "isCanary", sum(requests)::float8 as requests, sum(errors)::float8 as errors,
+       sum(impressions)::float8 as impressions, sum(clicks)::float8 as clicks, sum(score_sum) as "scoreSum",
+       sum(log_loss_sum) as "logLossSum", sum(log_loss_square_sum) as "logLossSquareSum",
+       sum(latency_ms_sum) as "latencyMsSum"
+     from health_sums
+     where line = $1 and epoch >= $3 and bucket_at >= to_timestamp($4::float8 / 1000)
+       and bucket_at <= to_timestamp(($5::float8 - $6::float8) / 1000)
+       and (arm = 'canary' and version = $2 or arm in ('stable', 'holdback') and version <> $2)
+     group by 1`,
+    [line, version, sinceEpoch, fromMs, toMs, bucketMs],
+  );
+  const sums = (canary: boolean): ArmSums => {
+    const row = rows.find(({ isCanary }) => isCanary === canary);
+    if (row === undefined) return { ...NOTHING };
+    const { isCanary: _, ...arm } = row;
+    return arm;
+  };
+  return { canary: sums(true), stable: sums(false) };
+}
+
+/**
+ * What the mirrored requests of a shadow showed since `sinceEpoch`, over all processes: latencies are means of requests,
+ * the score difference is the mean of candidates. A mean of nothing is NaN.
+ */
+export async function readShadowSums(
+  db: Queryable,
+  { line, version, sinceEpoch }: { line: string; version: number; sinceEpoch: number },
+): Promise<ShadowReading> {
+  const { rows } = await db.query<
+    Record<'requests' | 'errors' | 'dropped' | 'impressions', number> & Record<string, number>
+  >(
+    `select coalesce(sum(requests), 0)::float8 as requests, coalesce(sum(errors), 0)::float8 as errors,
+       coalesce(sum(dropped), 0)::float8 as dropped, coalesce(sum(impressions), 0)::float8 as impressions,
+       coalesce(sum(score_difference_sum), 0) as difference, coalesce(sum(latency_ms_sum), 0) as latency,
+       coalesce(sum(stable_latency_ms_sum), 0) as "stableLatency"
+     from health_sums where line = $1 and version = $2 and arm = 'shadow' and epoch >= $3`,
+    [line, version, sinceEpoch],
+  );
+  const { requests, errors, dropped, impressions, difference = 0, latency = 0, stableLatency = 0 } = onlyRow(rows);
+  return {
+    requests,
+    errors,
+    dropped,
+    scoreMeanDifference: difference / impressions,
+    latencyMsMean: latency / requests,
+    stableLatencyMsMean: stableLatency / requests,
+  };
+}
+
+const NOTHING: ArmSums = {
+  requests: 0,
+  errors: 0,
+  impressions: 0,
+  clicks: 0,
+  scoreSum: 0,
+  logLossSum: 0,
+  logLossSquareSum: 0,
+  latencyMsSum: 0,
+};
+
+/** JSON has no NaN and would write null; Postgres reads it from the text. A NaN must reach the check that refuses it. */
+function keepNaN(_key: string, value: unknown): unknown {
+  return typeof value === 'number' && !Number.isFinite(value) ? String(value) : value;
+}
