@@ -1,0 +1,224 @@
+import type { HealthConfig } from '../config/schema.ts';
+import { count, decimal, limits, milliseconds, percent, recorded } from './figures.ts';
+import { twoProportionZ, welchZ } from './statistics.ts';
+import type { Reason } from './verdict.ts';
+
+/** Sums of one arm over a span of time. Latencies in milliseconds; squares are of the log loss of single impressions. */
+export interface ArmSums {
+  requests: number;
+  /** Requests whose candidate failed and that stable answered instead. */
+  errors: number;
+  impressions: number;
+  clicks: number;
+  scoreSum: number;
+  logLossSum: number;
+  logLossSquareSum: number;
+  latencyMsSum: number;
+}
+
+/** The answer of a metric provider to one configured limit. `error` or a null value means that it is not known. */
+export interface ExternalReading {
+  name: string;
+  value: number | null;
+  /** Observations behind the value, where the provider knows. */
+  count: number | null;
+  /** ISO time of the value. */
+  at: string | null;
+  error?: string | undefined;
+  min?: number | undefined;
+  max?: number | undefined;
+}
+
+/** What one check looked at: both arms cumulated since the step began. */
+export interface HealthReading {
+  canary: ArmSums;
+  stable: ArmSums;
+  external: ExternalReading[];
+  /** Only buckets older than the feedback delay, so that both arms have had the same time to be clicked. */
+  qualityCanary: ArmSums;
+  qualityStable: ArmSums;
+}
+
+/**
+ * `pass`; `fail`: a limit is broken; `insufficient`: the source answered, but with too little to judge; `unknown`: the
+ * source failed, or what it said is not a number.
+ */
+export type HealthStatus = 'pass' | 'fail' | 'insufficient' | 'unknown';
+
+export interface HealthVerdict {
+  status: HealthStatus;
+  reasons: Reason[];
+}
+
+type Finding = { status: HealthStatus; reason: Reason };
+
+/** The worst finding decides; a broken limit is a fact whatever else could not be read. */
+const GRAVITY: readonly HealthStatus[] = ['fail', 'unknown', 'insufficient', 'pass'];
+
+/**
+ * Judges one health check of a canary against the concurrent stable. Quality is a one-sided z above `config.z`; error
+ * rate, latency and provider limits are absolute. The reasons name everything that is not well, worst first, and the
+ * figures of every metric when all is well.
+ */
+export function judgeHealth({
+  reading,
+  config,
+}: {
+  reading: HealthReading | { error: string };
+  config: HealthConfig;
+}): HealthVerdict {
+  if ('error' in reading) {
+    return {
+      status: 'unknown',
+      reasons: [finding('unknown', 'health.source', `The health sums could not be read: ${reading.error}`).reason],
+    };
+  }
+  const findings = [
+    ...unreadableSums(reading),
+    judgeErrorRate(reading.canary, config),
+    judgeLatency(reading.canary, config),
+    ...config.quality.map((metric) => judgeQuality(metric, reading, config)),
+    ...reading.external.map(judgeExternal),
+  ];
+  const status = GRAVITY.find((grade) => findings.some((item) => item.status === grade)) ?? 'unknown';
+  const shown = status === 'pass' ? findings : findings.filter((item) => item.status !== 'pass');
+  shown.sort((a, b) => GRAVITY.indexOf(a.status) - GRAVITY.indexOf(b.status));
+  return { status, reasons: shown.map(({ reason }) => reason) };
+}
+
+function unreadableSums({ canary, stable, qualityCanary, qualityStable }: HealthReading): Finding[] {
+  const broken = Object.entries({ canary, stable, qualityCanary, qualityStable }).flatMap(([arm, sums]) =>
+    Object.entries(sums)
+      .filter(([, value]) => !(Number.isFinite(value) && Number(value) >= 0))
+      .map(([field, value]) => `${arm}.${field} = ${String(value)}`),
+  );
+  if (broken.length === 0) return [];
+  return [
+    finding('unknown', 'health.sums', `The health sums are not all numbers of at least 0: ${broken.join(', ')}.`),
+  ];
+}
+
+function judgeErrorRate({ requests, errors }: ArmSums, { minImpressions, maxErrorRate }: HealthConfig): Finding {
+  if (requests < minImpressions)
+    return tooFew('health.error-rate', 'canary requests', { requests, expected: minImpressions });
+  const rate = errors / requests;
+  const message = `The canary failed ${count(errors)} of ${count(requests)} requests (${percent(rate)}; allowed ${percent(maxErrorRate)}).`;
+  return finding(judged(rate <= maxErrorRate, rate), 'health.error-rate', message, {
+    rate,
+    errors,
+    requests,
+    max: maxErrorRate,
+  });
+}
+
+function judgeLatency({ requests, latencyMsSum }: ArmSums, { minImpressions, maxLatency }: HealthConfig): Finding {
+  if (requests < minImpressions)
+    return tooFew('health.latency', 'canary requests', { requests, expected: minImpressions });
+  const mean = latencyMsSum / requests;
+  const message = `The canary scored a request in ${milliseconds(mean)} on average over ${count(requests)} (allowed ${milliseconds(maxLatency)}).`;
+  return finding(judged(mean <= maxLatency, mean), 'health.latency', message, {
+    meanMs: mean,
+    requests,
+    maxMs: maxLatency,
+  });
+}
+
+const QUALITY = {
+  logLoss: {
+    code: 'health.log-loss',
+    name: 'log loss',
+    figure: (sums: ArmSums): string => decimal(sums.logLossSum / sums.impressions),
+    /** Worse is a larger loss. */
+    z: (canary: ArmSums, stable: ArmSums): number => welchZ(logLossSample(canary), logLossSample(stable)),
+  },
+  clickThroughRate: {
+    code: 'health.click-through-rate',
+    name: 'click-through rate',
+    figure: (sums: ArmSums): string => percent(sums.clicks / sums.impressions),
+    /** Worse is a smaller rate. */
+    z: (canary: ArmSums, stable: ArmSums): number =>
+      twoProportionZ(
+        { successes: stable.clicks, n: stable.impressions },
+        { successes: canary.clicks, n: canary.impressions },
+      ),
+  },
+} as const;
+
+function judgeQuality(metric: keyof typeof QUALITY, reading: HealthReading, config: HealthConfig): Finding {
+  const { code, name, figure, z: zOf } = QUALITY[metric];
+  const { qualityCanary: canary, qualityStable: stable } = reading;
+  const needed = Math.max(2, config.minImpressions); // a variance needs two
+  for (const [arm, { impressions }] of [
+    ['canary', canary],
+    ['stable', stable],
+  ] as const) {
+    if (impressions < needed)
+      return tooFew(code, `labelled ${arm} impressions`, { arm, impressions, expected: needed });
+  }
+  const z = zOf(canary, stable);
+  const message =
+    `The canary's ${name} is ${figure(canary)} over ${count(canary.impressions)} impressions, stable's ${figure(stable)} over ` +
+    `${count(stable.impressions)}: z of worse ${decimal(z)}, limit ${decimal(config.z)}.`;
+  const numbers = { canaryImpressions: canary.impressions, stableImpressions: stable.impressions, z, maxZ: config.z };
+  return finding(judged(z <= config.z, z), code, message, numbers);
+}
+
+function logLossSample({ impressions: n, logLossSum, logLossSquareSum }: ArmSums): {
+  mean: number;
+  variance: number;
+  n: number;
+} {
+  const mean = logLossSum / n;
+  return { mean, variance: Math.max(0, (logLossSquareSum - n * mean * mean) / (n - 1)), n };
+}
+
+function judgeExternal({ name, value, count: observations, at, error, min, max }: ExternalReading): Finding {
+  const code = `health.external.${name}`;
+  if (error !== undefined) return finding('unknown', code, `The metric "${name}" could not be read: ${error}`);
+  if (value === null || !Number.isFinite(value) || observations === 0) {
+    return finding(
+      'unknown',
+      code,
+      `The metric "${name}" has no value (${String(value)}, ${String(observations ?? 'unknown')} observations).`,
+    );
+  }
+  const allowed = limits({ min, max });
+  const message = `The metric "${name}" is ${decimal(value)}${allowed === '' ? '' : ` (allowed ${allowed})`}.`;
+  const within = value >= (min ?? -Infinity) && value <= (max ?? Infinity);
+  return finding(within ? 'pass' : 'fail', code, message, {
+    value,
+    count: observations,
+    at,
+    min: min ?? null,
+    max: max ?? null,
+  });
+}
+
+function tooFew(
+  code: string,
+  what: string,
+  numbers: { requests?: number; impressions?: number; arm?: string; expected: number },
+): Finding {
+  const found = numbers.requests ?? numbers.impressions ?? 0;
+  return finding(
+    'insufficient',
+    code,
+    `${count(found)} ${what} so far, ${count(numbers.expected)} are needed to judge.`,
+    numbers,
+  );
+}
+
+/** NaN is neither within a limit nor beyond it. */
+function judged(within: boolean, value: number): HealthStatus {
+  return Number.isNaN(value) ? 'unknown' : within ? 'pass' : 'fail';
+}
+
+/** Codes end with the status, so that `health.log-loss.fail` can be counted without reading the sentence. */
+function finding(
+  status: HealthStatus,
+  code: string,
+  message: string,
+  numbers: Record<string, number | string | null> = {},
+): Finding {
+  return { status, reason: { code: `${code}.${status}`, message, numbers: recorded(numbers) } };
+}
