@@ -1,0 +1,74 @@
+import { Worker } from 'node:worker_threads';
+import type { Feature, GateConfig } from '../../config/schema.ts';
+import type { Evaluation } from '../../policy/gate.ts';
+import { DataError } from '../data-error.ts';
+import type { ThreadReport } from './evaluation-thread.ts';
+
+/** A version to evaluate: the path of its ONNX file, or its bytes, and the spec it was trained with. */
+export interface EvaluatedModel {
+  model: string | Uint8Array;
+  features: readonly Feature[];
+}
+
+export interface EvaluationInput {
+  /** Local paths of the snapshot's holdout Parquet files. */
+  holdout: readonly string[];
+  challenger: EvaluatedModel;
+  champion: (EvaluatedModel & { version: number }) | null;
+  gate: Pick<GateConfig, 'metric' | 'replicates'>;
+  /** Seed of the bootstrap. */
+  seed: number;
+}
+
+/** What the evaluation's thread is started with: the input, and a flag that is not 0 once it is to stop. */
+export interface ThreadInput {
+  input: EvaluationInput;
+  stop: Int32Array<SharedArrayBuffer>;
+}
+
+/**
+ * Scores challenger and champion on the same holdout rows and compares them: metrics, paired bootstrap bounds over
+ * users, largest score change, latency. Each model gets the columns of its own spec; a column that the files do not
+ * have is fed as missing. Runs in a thread of its own, so that the caller's event loop stays free for heartbeats.
+ *
+ * The same input gives the same figures, latency aside. Without rows, or with one class only, figures are NaN, which
+ * the gate holds on.
+ *
+ * @param options.signal rejects at once with the signal's reason; the thread stops after the batch or replicate it is
+ * at. It is never terminated: that aborts the whole process when ONNX Runtime is at work in it.
+ * @throws DataError when the holdout can not be read; Error when a model can not be loaded or answers no probability,
+ * naming which.
+ */
+export async function evaluate(input: EvaluationInput, options: { signal?: AbortSignal } = {}): Promise<Evaluation> {
+  const { signal } = options;
+  signal?.throwIfAborted();
+  const stop = new Int32Array(new SharedArrayBuffer(4));
+  const thread = startThread({ input, stop });
+  return await new Promise<Evaluation>((resolve, reject) => {
+    const abort = (): void => {
+      Atomics.store(stop, 0, 1);
+      thread.unref();
+      reject(signal?.reason as Error);
+    };
+    signal?.addEventListener('abort', abort, { once: true });
+    thread.once('message', (report: ThreadReport) => {
+      if (report.kind === 'done') resolve(report.evaluation);
+      else reject(report.kind === 'badData' ? new DataError(report.message) : new Error(report.message));
+    });
+    thread.once('error', reject);
+    thread.once('exit', (code) => {
+      signal?.removeEventListener('abort', abort);
+      reject(new Error(`the evaluation's thread ended with code ${String(code)} and without a result`));
+    });
+  });
+}
+
+/** JavaScript in a build; from source it is compiled by tsx, which threads do not inherit on Node 20. */
+function startThread(workerData: ThreadInput): Worker {
+  const options = { execArgv: [], workerData };
+  if (!import.meta.url.endsWith('.ts')) return new Worker(new URL('./evaluation-thread.js', import.meta.url), options);
+  const entry = JSON.stringify(new URL('./evaluation-thread.ts', import.meta.url).href);
+  const tsx = JSON.stringify(import.meta.resolve('tsx/esm/api'));
+  const code = `import(${tsx}).then(({ register }) => (register(), import(${entry})))`;
+  return new Worker(code, { ...options, eval: true });
+}

@@ -1,0 +1,153 @@
+import type { DuckDBDataChunk } from '@duckdb/node-api';
+import { z } from 'zod';
+import type { Feature } from '../../config/schema.ts';
+import type { FeatureRows } from '../../features/featurizer.ts';
+import { DataError } from '../data-error.ts';
+import { openDuckDb, sqlName, sqlText, type Duck } from '../duckdb.ts';
+
+/** A piece of the holdout, in file order. */
+export interface HoldoutBatch {
+  labels: Uint8Array;
+  /** The user of each row; rows without a user are each a user of their own request. */
+  users: string[];
+  /** What each spec's model is fed for these rows, in the order of the specs. */
+  features: FeatureRows[];
+}
+
+export interface Holdout {
+  rows: number;
+  /** By spec, the names of the features that the files have no column of that kind for: they are fed as missing. */
+  missing: string[][];
+  batches(): AsyncGenerator<HoldoutBatch>;
+  close(): void;
+}
+
+/**
+ * Opens holdout files for one or more feature specs: each batch holds the same rows for all of them.
+ *
+ * @throws DataError when a file can not be read or lacks `label`, `user_id` or `request_id`.
+ */
+export async function openHoldout(paths: readonly string[], specs: readonly (readonly Feature[])[]): Promise<Holdout> {
+  const duck = await openDuckDb();
+  try {
+    if (paths.length === 0) throw new DataError('the holdout has no files: take the snapshot again');
+    const source = `read_parquet([${paths.map(sqlText).join(', ')}], union_by_name = true)`;
+    const columns = await describeSource(duck, source);
+    const plans = specs.map((features) => planFor(features, columns));
+    const names = [...new Set(plans.flatMap(({ ids, dense }) => [...ids, ...dense]))].filter((name) => name !== null);
+    const { rows } = await duck.row(`SELECT count(*) AS rows FROM ${source}`, z.object({ rows: z.number() }));
+    const selected = names.map(
+      (name) => `CAST(${sqlName(name)} AS ${columns.get(name) === 'id' ? 'BIGINT' : 'FLOAT'})`,
+    );
+    const query = `SELECT ${['CAST(label AS INTEGER)', "coalesce(CAST(user_id AS VARCHAR), 'request ' || request_id)", ...selected].join(', ')} FROM ${source}`;
+    const position = new Map(names.map((name, index) => [name, index + 2]));
+    return {
+      rows,
+      missing: plans.map(({ missing }) => missing),
+      batches: () => readBatches(duck, query, { plans, position }),
+      close: () => {
+        duck.close();
+      },
+    };
+  } catch (error) {
+    duck.close();
+    throw error;
+  }
+}
+
+type ColumnKind = 'id' | 'number';
+
+async function describeSource(duck: Duck, source: string): Promise<Map<string, ColumnKind>> {
+  const found = await duck.describe(`SELECT * FROM ${source}`).catch((error: unknown) => {
+    throw new DataError(`the holdout can not be read: ${error instanceof Error ? error.message : String(error)}`);
+  });
+  const names = new Set(found.map(({ name }) => name));
+  const lacking = ['label', 'user_id', 'request_id'].filter((name) => !names.has(name));
+  if (lacking.length > 0) {
+    throw new DataError(`the holdout has no column ${lacking.join(', ')}; its columns are ${[...names].join(', ')}`);
+  }
+  const kinds = new Map<string, ColumnKind>();
+  for (const { name, type } of found) {
+    if (type === 'BIGINT') kinds.set(name, 'id');
+    else if (type === 'FLOAT' || type === 'DOUBLE') kinds.set(name, 'number');
+  }
+  return kinds;
+}
+
+/** Column names by place in the model's inputs; null where the files have none. */
+interface Plan {
+  ids: (string | null)[];
+  dense: (string | null)[];
+  missing: string[];
+}
+
+function planFor(features: readonly Feature[], columns: Map<string, ColumnKind>): Plan {
+  const plan: Plan = { ids: [], dense: [], missing: [] };
+  for (const { kind, name } of features) {
+    const known = columns.get(name) === (kind === 'categorical' ? 'id' : 'number');
+    (kind === 'categorical' ? plan.ids : plan.dense).push(known ? name : null);
+    if (!known) plan.missing.push(name);
+  }
+  return plan;
+}
+
+async function* readBatches(
+  duck: Duck,
+  query: string,
+  { plans, position }: { plans: readonly Plan[]; position: ReadonlyMap<string, number> },
+): AsyncGenerator<HoldoutBatch> {
+  const result = await duck.connection.stream(query);
+  for (let chunk = await result.fetchChunk(); chunk !== null && chunk.rowCount > 0; chunk = await result.fetchChunk()) {
+    yield batchOf(chunk, plans, position);
+  }
+}
+
+function batchOf(chunk: DuckDBDataChunk, plans: readonly Plan[], position: ReadonlyMap<string, number>): HoldoutBatch {
+  const count = chunk.rowCount;
+  const labels = Uint8Array.from(chunk.getColumnValues(0), (label) => {
+    if (label === 0 || label === 1) return label;
+    throw new DataError(`the holdout has the label ${String(label)}, expected 0 or 1: the snapshot was not checked`);
+  });
+  const features = plans.map(({ ids, dense }) => {
+    const rows = {
+      count,
+      ids: new BigInt64Array(count * ids.length),
+      dense: new Float32Array(count * dense.length).fill(NaN),
+    };
+    fill(
+      rows.ids,
+      ids.map((name) => vectorOf<bigint>(chunk, name, position)),
+    );
+    fill(
+      rows.dense,
+      dense.map((name) => vectorOf<number>(chunk, name, position)),
+    );
+    return rows;
+  });
+  return { labels, users: chunk.getColumnValues(1).map(String), features };
+}
+
+interface Vector<T> {
+  itemCount: number;
+  getItem(row: number): T | null;
+}
+
+function vectorOf<T>(
+  chunk: DuckDBDataChunk,
+  name: string | null,
+  position: ReadonlyMap<string, number>,
+): Vector<T> | null {
+  const index = name === null ? undefined : position.get(name);
+  return index === undefined ? null : (chunk.getColumnVector(index) as unknown as Vector<T>);
+}
+
+/** Columns into row-major `into`, whose missing values stay what they are. */
+function fill<T>(into: Record<number, T>, columns: readonly (Vector<T> | null)[]): void {
+  for (const [column, vector] of columns.entries()) {
+    if (vector === null) continue;
+    for (let row = 0; row < vector.itemCount; row++) {
+      const value = vector.getItem(row);
+      if (value !== null) into[row * columns.length + column] = value;
+    }
+  }
+}

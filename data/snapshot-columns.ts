@@ -1,0 +1,52 @@
+import type { Feature } from '../config/schema.ts';
+import { DataError } from './data-error.ts';
+import { sqlName } from './duckdb.ts';
+
+/** Columns of a snapshot's Parquet files, before one column a feature. */
+const ROW_COLUMNS: Record<string, string> = {
+  impression_id: 'VARCHAR',
+  request_id: 'VARCHAR',
+  user_id: 'VARCHAR',
+  item_id: 'VARCHAR',
+  event_time_ms: 'BIGINT',
+  arrived_at_ms: 'BIGINT',
+  position: 'INTEGER',
+  version: 'INTEGER',
+  arm: 'VARCHAR',
+  propensity: 'DOUBLE',
+  score: 'DOUBLE',
+  label: 'TINYINT',
+};
+
+/** Columns that hold a value in every row. */
+export const KEY_COLUMNS = ['impression_id', 'user_id', 'item_id', 'event_time_ms', 'arrived_at_ms', 'label'] as const;
+
+/** Names and types of a snapshot's columns, in order: a categorical feature is its 64-bit id, a numeric one NULL where missing. */
+export function snapshotColumns(features: readonly Feature[]): { name: string; type: string }[] {
+  return [
+    ...Object.entries(ROW_COLUMNS).map(([name, type]) => ({ name, type })),
+    ...features.map(({ name, kind }) => ({ name, type: kind === 'categorical' ? 'BIGINT' : 'FLOAT' })),
+  ];
+}
+
+/** @throws DataError when a feature's name is taken by another column (SQL names do not differ by case). */
+export function refuseClashingNames(features: readonly Feature[]): void {
+  const taken = new Set<string>(Object.keys(ROW_COLUMNS));
+  for (const { name } of features) {
+    if (taken.has(name.toLowerCase())) {
+      throw new DataError(
+        `feature "${name}" can not be a snapshot column: the name is taken (upper and lower case count as the same); ` +
+          'rename the feature and give the request\'s name in "field"',
+      );
+    }
+    taken.add(name.toLowerCase());
+  }
+}
+
+/** SQL of a feature's value from its logged text; NULL where it is missing or not a number of its kind. */
+export function loggedValue(feature: Feature): string {
+  const text = `features.${sqlName(feature.name)}`;
+  if (feature.kind === 'categorical') return `TRY_CAST(${text} AS BIGINT)`;
+  const value = `TRY_CAST(${text} AS FLOAT)`;
+  return `CASE WHEN isfinite(${value}) THEN ${value} END`;
+}

@@ -1,0 +1,90 @@
+import type { Feature } from '../config/schema.ts';
+import { DataError } from './data-error.ts';
+import { sqlName, sqlText, type Duck } from './duckdb.ts';
+
+type Joined = NonNullable<Extract<Feature, { kind: 'numeric' }>['joined']>;
+
+const NUMBER_TYPE = /^(U?(TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT)|FLOAT|DOUBLE|BOOLEAN|DECIMAL.*)$/;
+
+/** How a feature's training value is taken from a table: the feature, and the table made for it. */
+export interface JoinedFeature {
+  name: string;
+  /** Columns `user_id, item_id` VARCHAR, `event_time_ms` BIGINT, unique together, and `value` DOUBLE. */
+  table: string;
+}
+
+export function joinOf(feature: Feature): Joined | null {
+  return feature.kind === 'numeric' ? (feature.joined ?? null) : null;
+}
+
+/**
+ * Loads the declared column of each joined feature for event times in [fromMs, toMs]. Rows that repeat a key are one: the
+ * smallest value counts, so that the order of the file does not matter.
+ *
+ * @param input.log what `{log}` stands for in a path.
+ * @throws DataError naming the file and the column when the file can not be read or a column is missing or no number.
+ */
+export async function loadJoinedFeatures(
+  db: Duck,
+  input: { features: readonly Feature[]; log: string | undefined; fromMs: number; toMs: number },
+): Promise<JoinedFeature[]> {
+  const loaded: JoinedFeature[] = [];
+  for (const feature of input.features) {
+    const joined = joinOf(feature);
+    if (joined === null) continue;
+    const path = tablePath({ name: feature.name, path: joined.path, log: input.log });
+    await requireColumns(db, { name: feature.name, joined, path });
+    const table = `joined_${String(loaded.length)}`;
+    const { userId, itemId, eventTimeMs } = joined.on;
+    const time = `CAST(${sqlName(eventTimeMs)} AS BIGINT)`;
+    const load = `
+      CREATE TABLE ${table} AS
+      SELECT CAST(${sqlName(userId)} AS VARCHAR) AS user_id, CAST(${sqlName(itemId)} AS VARCHAR) AS item_id,
+        ${time} AS event_time_ms, min(CAST(${sqlName(joined.column)} AS DOUBLE)) AS value
+      FROM read_parquet(${sqlText(path)})
+      WHERE ${time} BETWEEN ${String(input.fromMs)} AND ${String(input.toMs)}
+      GROUP BY ALL`;
+    await reading({ name: feature.name, path }, () => db.run(load));
+    loaded.push({ name: feature.name, table });
+  }
+  return loaded;
+}
+
+function tablePath(input: { name: string; path: string; log: string | undefined }): string {
+  if (!input.path.includes('{log}')) return input.path;
+  if (input.log === undefined) {
+    throw new DataError(
+      `joined feature "${input.name}" reads "${input.path}", but no log is being replayed: give its path to the data worker, or write a path without {log}`,
+    );
+  }
+  return input.path.replaceAll('{log}', input.log);
+}
+
+async function requireColumns(db: Duck, input: { name: string; joined: Joined; path: string }): Promise<void> {
+  const { name, joined, path } = input;
+  const found = await reading({ name, path }, () => db.describe(`SELECT * FROM read_parquet(${sqlText(path)})`));
+  const list = found.map((column) => column.name).join(', ');
+  for (const wanted of [joined.column, joined.on.userId, joined.on.itemId, joined.on.eventTimeMs]) {
+    if (!found.some((column) => column.name.toLowerCase() === wanted.toLowerCase())) {
+      throw new DataError(`joined feature "${name}": ${path} has no column "${wanted}"; it has ${list}`);
+    }
+  }
+  for (const wanted of [joined.column, joined.on.eventTimeMs]) {
+    const type = found.find((column) => column.name.toLowerCase() === wanted.toLowerCase())?.type ?? '';
+    if (!NUMBER_TYPE.test(type)) {
+      throw new DataError(`joined feature "${name}": column "${wanted}" of ${path} is ${type}, expected a number`);
+    }
+  }
+}
+
+async function reading<T>(source: { name: string; path: string }, read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    const cause = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error);
+    throw new DataError(
+      `joined feature "${source.name}" can not be read from ${source.path} (${cause}); expected a Parquet file or a glob of them`,
+      { cause: error },
+    );
+  }
+}

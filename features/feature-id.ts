@@ -1,0 +1,43 @@
+import xxhash from 'xxhash-wasm';
+
+/** The id of a missing value. */
+export const MISSING_ID = 0n;
+
+/** Signed 64-bit id of a categorical value, the same in every process that serves or imports. */
+export type FeatureHash = (value: unknown) => bigint;
+
+/**
+ * Loads the hash once (it is WebAssembly) and returns {@link FeatureHash}: xxHash64 (seed 0) of the value's canonical
+ * text, read as a signed 64-bit number. `5`, `5n` and `"5"` are the same value, as a log's number and a request's text
+ * must be; `null`, `undefined`, `NaN` and `''` are missing (0n). A value whose hash is 0 gets 1n.
+ *
+ * The hash throws TypeError for values without a canonical text: objects, lists, functions.
+ */
+export async function loadFeatureHash(): Promise<FeatureHash> {
+  const xxHash = await xxhash();
+  return (value) => {
+    const text = canonicalText(value);
+    if (text === '') return MISSING_ID;
+    const id = BigInt.asIntN(64, xxHash.h64(text));
+    return id === MISSING_ID ? 1n : id;
+  };
+}
+
+function canonicalText(value: unknown): string {
+  switch (typeof value) {
+    case 'string':
+      return value;
+    case 'undefined':
+      return '';
+    case 'number':
+      return Number.isNaN(value) ? '' : String(value);
+    case 'bigint':
+    case 'boolean':
+      return String(value);
+    default:
+      if (value === null) return '';
+      throw new TypeError(
+        `expected a string, number or boolean, got ${Array.isArray(value) ? 'a list' : typeof value}`,
+      );
+  }
+}

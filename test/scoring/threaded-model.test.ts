@@ -1,0 +1,76 @@
+import { afterEach, expect, test } from 'vitest';
+import { inputOrderScores } from '../../scoring/input-order.ts';
+import { ModelError } from '../../scoring/model-session.ts';
+import { ModelTimeout, openThreadedModel, type ThreadedModel } from '../../scoring/threaded-model.ts';
+import { FEATURES_OF, modelPath, rowsOf, type FixtureModel } from './fixtures.ts';
+
+const open: ThreadedModel[] = [];
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((model) => model.close()));
+});
+
+async function start(name: FixtureModel, maxWaiting = 256): Promise<ThreadedModel> {
+  const title = `version 7 of "feed"`;
+  const model = await openThreadedModel({ title, path: modelPath(name), features: FEATURES_OF[name], maxWaiting });
+  open.push(model);
+  return model;
+}
+
+/** Turns of the slow model's loop that take much longer than the few milliseconds a test allows it. */
+const MANY_TURNS = 1_500_000;
+
+test('requests sent at once are answered each with its own scores, and the rows stay usable', async () => {
+  const model = await start('rising');
+  const requests = Array.from({ length: 20 }, (_, index) => rowsOf(index / 10, -1));
+  const answers = await Promise.all(requests.map((rows) => model.score(rows, 10_000)));
+  const firsts = answers.map((scores) => scores[0] ?? NaN);
+  expect(firsts).toEqual(firsts.toSorted((a, b) => a - b));
+  expect(new Set(firsts).size).toBe(20);
+  expect(requests[3]?.dense).toEqual(Float32Array.of(0.3, -1));
+});
+
+test('a model that can not be loaded names the version', async () => {
+  await expect(start('wrong-output')).rejects.toThrow(
+    'version 7 of "feed" can not be loaded: the model answers score float32 [N]',
+  );
+  const missing = openThreadedModel({ title: 'version 8', path: '/nowhere/model.onnx', features: [] });
+  await expect(missing).rejects.toThrow('version 8 can not be loaded: ENOENT');
+});
+
+test('NaN is an error of the version', async () => {
+  const model = await start('nan');
+  await expect(model.score(rowsOf(1), 10_000)).rejects.toThrow(
+    'version 7 of "feed": the model scored row 0 of 1 with NaN',
+  );
+});
+
+test('a model that hangs keeps neither its caller nor this thread', async () => {
+  const model = await start('slow');
+  await expect(model.score(rowsOf(MANY_TURNS), 5)).rejects.toThrow(ModelTimeout);
+  expect([...(await model.score(rowsOf(1), 30_000))]).toEqual([0.5]);
+});
+
+test('with too much waiting further requests are refused at once', async () => {
+  const model = await start('slow', 2);
+  const first = model.score(rowsOf(MANY_TURNS), 1);
+  const second = model.score(rowsOf(1), 1);
+  await expect(model.score(rowsOf(1), 30_000)).rejects.toThrow('2 requests wait for it already');
+  await expect(first).rejects.toThrow('no answer within 1 ms');
+  await expect(second).rejects.toThrow(ModelTimeout);
+});
+
+test('what waits when a model is closed is refused', async () => {
+  const model = await start('slow');
+  const waiting = model.score(rowsOf(MANY_TURNS), 30_000);
+  const closed = model.close();
+  await expect(waiting).rejects.toThrow(ModelError);
+  await closed;
+  await expect(model.score(rowsOf(1), 30_000)).rejects.toThrow('it was closed');
+});
+
+test('version 0 scores fall strictly and stay inside (0, 1), however many candidates there are', () => {
+  const scores = inputOrderScores(500);
+  expect(
+    scores.every((score, index) => score > 0 && score < 1 && (index === 0 || score < (scores[index - 1] ?? 0))),
+  ).toBe(true);
+});
