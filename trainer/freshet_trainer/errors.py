@@ -1,0 +1,13 @@
+"""The ways a training ends early. Each has its own exit code, which tells the caller whether to try again."""
+
+
+class InputError(Exception):
+    """The manifest or the data is wrong: the same input fails again. Exit code 2."""
+
+
+class NumericalError(Exception):
+    """The loss or the weights are no longer finite: the same input fails again. Exit code 3."""
+
+
+class Stopped(Exception):
+    """Asked to stop (SIGTERM); a checkpoint was saved and the next run goes on from it. Exit code 143."""
