@@ -1,0 +1,99 @@
+import Fastify, { type FastifyError, type FastifyInstance } from 'fastify';
+import type { FeedbackTaker } from './feedback.ts';
+import type { GatewayMetrics } from './metrics.ts';
+import type { Ranker } from './ranker.ts';
+import { parseFeedbackRequest, parseRankRequest, RefusedRequest } from './requests.ts';
+import type { ServedLine } from './served-line.ts';
+import type { ShadowMirror } from './shadow-mirror.ts';
+
+export interface HttpApiOptions {
+  ranker: Ranker;
+  feedback: FeedbackTaker;
+  metrics: GatewayMetrics;
+  /** The line by name, looked for in Postgres once more when it is not known yet. @throws RefusedRequest 404. */
+  findLine: (line: string) => Promise<{ line: ServedLine; mirror: ShadowMirror }>;
+  /** Why there should be no traffic; empty when ready. */
+  unready: () => string[];
+  postgresUp: () => boolean;
+  bodyLimitBytes: number;
+}
+
+/** The gateway's HTTP interface. Errors are `{ error, path? }` and never show a stack. */
+export function createHttpApi(options: HttpApiOptions): FastifyInstance {
+  const { ranker, feedback, metrics, findLine, unready, postgresUp, bodyLimitBytes } = options;
+  const app = Fastify({ logger: false, bodyLimit: bodyLimitBytes });
+
+  app.post('/v1/rank', async (request) => {
+    const asked = parseRankRequest(request.body);
+    return ranker.rank(asked, await findLine(asked.line));
+  });
+
+  app.post('/v1/feedback', (request, reply) => reply.send(feedback.take(parseFeedbackRequest(request.body).events)));
+
+  app.get<{ Querystring: { line?: string } }>('/v1/route', async (request) => {
+    const name = request.query.line;
+    if (typeof name !== 'string')
+      throw new RefusedRequest(400, 'line: name the line, as in /v1/route?line=news-feed', 'line');
+    const { line } = await findLine(name);
+    return shownRoute(line);
+  });
+
+  app.get('/healthz', () => ({ status: 'ok' }));
+
+  app.get('/readyz', (_request, reply) => {
+    const reasons = unready();
+    const postgres = postgresUp() ? 'up' : 'unreachable';
+    return reply
+      .code(reasons.length === 0 ? 200 : 503)
+      .send({ status: reasons.length === 0 ? 'ready' : 'not ready', reasons, postgres });
+  });
+
+  app.get('/metrics', async (_request, reply) => {
+    const text = await metrics.register.metrics();
+    return reply.type(metrics.register.contentType).send(text);
+  });
+
+  app.setNotFoundHandler((request, reply) =>
+    reply.code(404).send({
+      error: `no ${request.method} ${request.url.split('?')[0] ?? ''} here: POST /v1/rank, POST /v1/feedback, GET /v1/route?line=, /healthz, /readyz, /metrics`,
+    }),
+  );
+
+  app.setErrorHandler((error: FastifyError | RefusedRequest, _request, reply) => {
+    const status = error.statusCode !== undefined && error.statusCode >= 400 ? error.statusCode : 500;
+    metrics.refused.inc({ status: String(status) });
+    if (status === 503) void reply.header('retry-after', '1');
+    return reply.code(status).send(errorBody(error, { status, bodyLimitBytes }));
+  });
+
+  return app;
+}
+
+function errorBody(
+  error: FastifyError | RefusedRequest,
+  { status, bodyLimitBytes }: { status: number; bodyLimitBytes: number },
+): { error: string; path?: string } {
+  if (error instanceof RefusedRequest)
+    return { error: error.message, ...(error.path === null ? {} : { path: error.path }) };
+  if (status === 413) {
+    return {
+      error: `the request body is larger than ${String(bodyLimitBytes)} bytes: send fewer candidates or features`,
+    };
+  }
+  if (status === 415) return { error: 'expected a JSON body with content-type: application/json' };
+  if (status < 500) return { error: error.message };
+  return { error: 'the gateway failed on this request; its log says why' };
+}
+
+function shownRoute(line: ServedLine) {
+  const { served } = line;
+  if (served === null)
+    throw new RefusedRequest(503, `line "${line.line}" has no version loaded yet: try again in a moment`);
+  const { epoch, stable, canary, canaryShare, holdback, shadow, shadowShare, cycleId, who, why, at } = served.route;
+  return {
+    ...{ line: line.line, epoch, stable, canary, canaryShare, holdback, shadow, shadowShare, cycleId, who, why, at },
+    leaseMsLeft: Math.max(0, Math.round(served.leaseUntilMs - performance.now())),
+    reportedEpoch: line.reportedEpoch,
+    source: served.source,
+  };
+}
