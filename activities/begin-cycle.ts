@@ -1,0 +1,89 @@
+import { WorkflowNotFoundError, type Client } from '@temporalio/client';
+import type { LineConfig } from '../config/schema.ts';
+import type { Reason } from '../policy/verdict.ts';
+import { activeSilence } from '../policy/silences.ts';
+import { claimCycle } from '../store/cycles.ts';
+import { takeCycleRequest } from '../store/cycle-requests.ts';
+import { currentRoute } from '../store/routes.ts';
+import { INPUT_ORDER_VERSION } from '../store/types.ts';
+import type { RolloutDependencies } from './dependencies.ts';
+import { explainRefusal } from './refusal.ts';
+
+/** How long a request left for the next cycle stays good. Longer, and it belonged to a start the schedule skipped. */
+const REQUEST_FRESH_MS = 60_000;
+
+export interface BeginCycleInput {
+  line: string;
+  cycleId: string;
+  workflowId: string;
+  runId: string;
+  trigger: string;
+}
+
+/** What the workflow needs of the config that the cycle froze when it began. Durations in operating milliseconds. */
+export interface CyclePlan {
+  champion: number | null;
+  trigger: string;
+  epoch: number;
+  gate: LineConfig['gate'];
+  shadow: LineConfig['shadow'];
+  canary: LineConfig['canary'];
+  trainingTimeoutMs: number;
+  shadowDivergenceSilenced: boolean;
+  silences: { guard: string; until: string; reason: string }[];
+}
+
+export type BeginCycleResult =
+  | { kind: 'claimed'; plan: CyclePlan }
+  | { kind: 'busy'; by: string }
+  /** This very cycle was closed before, by an operator or by a run that took it over. */
+  | { kind: 'closed'; reason: Reason };
+
+/**
+ * Claims the line for this run (invariant 4) and freezes its config. A claim of a run that Temporal says is over is taken
+ * over, and what that run left routed is removed first. Repeating it for the same cycle returns the same plan.
+ */
+export async function beginCycle(deps: RolloutDependencies, input: BeginCycleInput): Promise<BeginCycleResult> {
+  const request = await takeCycleRequest(deps.db, { line: input.line, freshMs: REQUEST_FRESH_MS });
+  const trigger = request === null ? input.trigger : `${request.trigger}: ${request.why} (${request.who})`;
+  const claim = await claimCycle(deps.db, {
+    ...input,
+    trigger,
+    isRunOver: (run) => isRunOver(deps.temporal, run),
+  });
+  if (claim.kind === 'busy') return { kind: 'busy', by: claim.by.workflowId };
+  if (claim.kind === 'cycleClosed') return { kind: 'closed', reason: explainRefusal(claim).reason };
+  if (claim.takenOver !== undefined) {
+    deps.logger.warn({ line: input.line, cycleId: claim.takenOver }, 'took over the claim of a run that is over');
+  }
+  const { config, stableAtStart } = claim.cycle;
+  const route = await currentRoute(deps.db, input.line);
+  return {
+    kind: 'claimed',
+    plan: {
+      champion: stableAtStart === INPUT_ORDER_VERSION ? null : stableAtStart,
+      trigger: claim.cycle.trigger,
+      epoch: route.epoch,
+      gate: config.gate,
+      shadow: config.shadow,
+      canary: config.canary,
+      trainingTimeoutMs: config.training.timeout,
+      shadowDivergenceSilenced: activeSilence(config.silences, 'shadow.divergence', Date.now()) !== null,
+      silences: config.silences,
+    },
+  };
+}
+
+async function isRunOver(
+  client: Client,
+  { workflowId, runId }: { workflowId: string; runId: string },
+): Promise<boolean> {
+  try {
+    // The newest run of the workflow: after a reset the cycle's row still names the run before it.
+    const { status } = await client.workflow.getHandle(workflowId).describe();
+    return status.name !== 'RUNNING';
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return true;
+    throw error;
+  }
+}

@@ -1,0 +1,75 @@
+import { assessCheck, type BreakerDecision, type BreakerState } from '../policy/breaker.ts';
+import { judgeHealth, type HealthReading, type HealthVerdict } from '../policy/health.ts';
+import type { LineConfig } from '../config/schema.ts';
+import { readLimits } from '../integrations/metric-provider.ts';
+import { createPrometheusProvider } from '../integrations/prometheus.ts';
+import { readCycle } from '../store/cycles.ts';
+import { readArmSums } from '../store/health-sums.ts';
+import { databaseNow, renewLease } from '../store/leases.ts';
+import type { RolloutDependencies } from './dependencies.ts';
+import { explainRefusal, type Refusal } from './refusal.ts';
+
+export interface CheckHealthInput {
+  cycleId: string;
+  line: string;
+  version: number;
+  /** Sums are cumulated since this step began, over routes of this epoch and later. */
+  stepEpoch: number;
+  stepStartedAtMs: number;
+  breaker: BreakerState;
+}
+
+export interface CheckHealthResult {
+  verdict: HealthVerdict;
+  breaker: BreakerState;
+  decision: BreakerDecision;
+  /** Why the lease could not be renewed, if it could not. */
+  refused: Refusal | null;
+}
+
+/**
+ * One health check: canary against concurrent stable since the step began, then the breaker's decision. Renews the lease
+ * from the check's own start, unless the decision is to roll back (invariant 2).
+ */
+export async function checkHealth(deps: RolloutDependencies, input: CheckHealthInput): Promise<CheckHealthResult> {
+  const startedAt = await databaseNow(deps.db);
+  const { config } = await readCycle(deps.db, input.cycleId);
+  const reading = await readHealth(deps, { input, config, nowMs: startedAt.getTime() });
+  const verdict = judgeHealth({ reading, config: config.health });
+  const { state, decision } = assessCheck({
+    state: input.breaker,
+    check: { status: verdict.status, reasons: verdict.reasons, atMs: startedAt.getTime() },
+    config: config.canary,
+  });
+  if (!decision.renewLease) return { verdict, breaker: state, decision, refused: null };
+  const renewal = await renewLease(deps.db, { cycleId: input.cycleId, startedAt, leaseMs: config.canary.lease });
+  return { verdict, breaker: state, decision, refused: renewal.kind === 'renewed' ? null : explainRefusal(renewal) };
+}
+
+async function readHealth(
+  deps: RolloutDependencies,
+  { input, config, nowMs }: { input: CheckHealthInput; config: LineConfig; nowMs: number },
+): Promise<HealthReading | { error: string }> {
+  const { line, version, stepEpoch, stepStartedAtMs } = input;
+  const range = { line, version, sinceEpoch: stepEpoch, bucketMs: config.health.bucket, fromMs: stepStartedAtMs };
+  const provider =
+    deps.prometheusUrl === null
+      ? null
+      : createPrometheusProvider({ url: deps.prometheusUrl, queries: config.health.prometheus });
+  try {
+    const [all, quality, external] = await Promise.all([
+      readArmSums(deps.db, { ...range, toMs: nowMs }),
+      readArmSums(deps.db, { ...range, toMs: nowMs - config.health.feedbackDelay }),
+      readLimits({ provider, limits: config.health.prometheus, variant: { line, version, arm: 'canary' } }),
+    ]);
+    return {
+      canary: all.canary,
+      stable: all.stable,
+      qualityCanary: quality.canary,
+      qualityStable: quality.stable,
+      external,
+    };
+  } catch (error) {
+    return { error: (error as Error).message };
+  }
+}

@@ -1,0 +1,38 @@
+import type { Client } from '@temporalio/client';
+import type { Logger } from 'pino';
+import type { Database } from '../store/database.ts';
+import type { ArtifactStore } from '../store/artifacts.ts';
+import type { AlertChannel } from '../store/outbox.ts';
+
+/** What the activities of every queue stand on. Built once by a worker; there are no globals. */
+export interface CoreDependencies {
+  db: Database;
+  logger: Logger;
+  /** Address of the Temporal UI, for links in alerts; null leaves them out. */
+  uiUrl: string | null;
+  /** Recorded in each version's lineage. */
+  codeVersion: string;
+}
+
+export interface DataDependencies extends CoreDependencies {
+  artifacts: ArtifactStore;
+  /** Root folder of the event log that the gateways write. */
+  logRoot: string;
+  /** Scratch space, emptied cycle by cycle. */
+  workRoot: string;
+  /** What `{log}` stands for in the paths of joined features. */
+  logTable: string | null;
+}
+
+export interface GpuDependencies extends CoreDependencies {
+  artifacts: ArtifactStore;
+  workRoot: string;
+  /** The reference trainer, used by lines that name none: a command that takes the manifest's path. */
+  trainer: { command: readonly string[]; env: NodeJS.ProcessEnv };
+}
+
+export interface RolloutDependencies extends CoreDependencies {
+  temporal: Client;
+  channels: readonly AlertChannel[];
+  prometheusUrl: string | null;
+}

@@ -1,0 +1,35 @@
+import type { Reason } from '../policy/verdict.ts';
+import { readCycle } from '../store/cycles.ts';
+import { promote as promoteCandidate } from '../store/routes.ts';
+import { cycleAlert } from './cycle-alert.ts';
+import type { RolloutDependencies } from './dependencies.ts';
+import { explainRefusal } from './refusal.ts';
+import type { SetRouteResult } from './set-route.ts';
+
+export interface PromoteInput {
+  cycleId: string;
+  line: string;
+  version: number;
+  expectedEpoch: number;
+  /** A line without a stable model: straight to stable, no canary and no lease before it. */
+  direct: boolean;
+  reasons: Reason[];
+}
+
+/** The candidate becomes stable and the cycle closes, in one transaction; the old stable stays loaded in the gateways. */
+export async function promote(deps: RolloutDependencies, input: PromoteInput): Promise<SetRouteResult> {
+  const cycle = await readCycle(deps.db, input.cycleId);
+  const move = await promoteCandidate(deps.db, {
+    cycleId: input.cycleId,
+    version: input.version,
+    expectedEpoch: input.expectedEpoch,
+    direct: input.direct,
+    who: `cycle ${input.cycleId}`,
+    why: input.reasons.map((reason) => reason.message).join('; '),
+    reasons: input.reasons,
+    effectKey: `${input.cycleId}/promote`,
+    alert: cycleAlert(deps, { cycle, outcome: 'promoted', version: input.version, reasons: input.reasons }),
+  });
+  if (move.kind !== 'moved') return { kind: 'refused', refusal: explainRefusal(move) };
+  return { kind: 'moved', epoch: move.route.epoch, movedAtMs: move.route.at.getTime() };
+}

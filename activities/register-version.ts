@@ -1,0 +1,61 @@
+import type { Evaluation } from '../policy/gate.ts';
+import type { Reason } from '../policy/verdict.ts';
+import { readCycle } from '../store/cycles.ts';
+import { INPUT_ORDER_VERSION } from '../store/types.ts';
+import { createVersion } from '../store/versions.ts';
+import type { DataDependencies } from './dependencies.ts';
+import { snapshotManifest } from './snapshot-files.ts';
+import type { TrainChallengerResult } from './train-challenger.ts';
+
+export interface RegisterVersionInput {
+  cycleId: string;
+  snapshotId: string;
+  training: TrainChallengerResult;
+  evaluation: Evaluation;
+  gate: { kind: string; reasons: Reason[] };
+}
+
+/** Enters the challenger into the registry with its whole lineage (invariant 11). Repeating it returns the same number. */
+export async function registerVersion(
+  deps: DataDependencies,
+  input: RegisterVersionInput,
+): Promise<{ version: number }> {
+  const cycle = await readCycle(deps.db, input.cycleId);
+  const manifest = await snapshotManifest(deps.db, input.snapshotId);
+  const { config, configHash, line, workflowId, runId, cycleId } = cycle;
+  const parent = cycle.stableAtStart === INPUT_ORDER_VERSION ? null : cycle.stableAtStart;
+  const { training } = input;
+  const { version } = await createVersion(deps.db, {
+    line,
+    cycleId,
+    parent,
+    modelSha256: training.modelSha256,
+    checkpointSha256: training.checkpointSha256,
+    features: config.features,
+    trainingCutoffMs: manifest.splitMs,
+    metrics: {
+      training: training.metrics,
+      evaluation: input.evaluation,
+      gate: input.gate,
+      warnings: training.warnings,
+    },
+    lineage: {
+      parent,
+      strategy: training.strategy,
+      snapshotId: input.snapshotId,
+      trainerManifestSha256: training.trainerManifestSha256,
+      config,
+      configHash,
+      features: config.features,
+      codeVersion: deps.codeVersion,
+      seed: config.training.seed,
+      threads: config.training.threads,
+      environment: training.environment,
+      cycleId,
+      workflowId,
+      runId,
+    },
+    effectKey: `${cycleId}/register`,
+  });
+  return { version };
+}

@@ -1,0 +1,177 @@
+import { type Client, ScheduleNotFoundError } from '@temporalio/client';
+import type { Command } from 'commander';
+import { scheduleId } from '../../config/names.ts';
+import { listCycles, openCycle } from '../../store/cycles.ts';
+import { readLine } from '../../store/lines.ts';
+import { currentRoute } from '../../store/routes.ts';
+import type { CycleRecord, Route, VersionRecord } from '../../store/types.ts';
+import { listVersions } from '../../store/versions.ts';
+import { type CycleStatus, statusQuery } from '../../workflows/messages.ts';
+import { messageOf } from '../stack/say.ts';
+import type { Access } from './access.ts';
+import { runs, table, time } from './run-command.ts';
+
+/** A worker that does not answer must not keep an operator waiting. */
+const QUERY_TIMEOUT_MS = 5_000;
+
+interface ScheduleState {
+  nextAt: string | null;
+  paused: boolean;
+  note: string | null;
+}
+
+/** What Temporal adds to what Postgres knows; `problem` says why it could not be asked. */
+interface TemporalView {
+  schedule: ScheduleState | null;
+  cycle: CycleStatus | null;
+  problem: string | null;
+}
+
+/** `status`, `versions`. */
+export function registerShowCommands(program: Command): void {
+  runs(
+    program
+      .command('status')
+      .description('what serves, what the running cycle does, how the last ones ended')
+      .argument('<line>')
+      .option('--cycles <n>', 'how many of the last cycles to list', Number, 5),
+    {
+      example: 'status news-feed',
+      work: async (access, line: string, { cycles: limit }: { cycles: number }) => {
+        const db = await access.database();
+        const record = await readLine(db, line);
+        const [route, open, cycles] = await Promise.all([
+          currentRoute(db, line),
+          openCycle(db, line),
+          listCycles(db, { line, limit }),
+        ]);
+        const temporal = await askTemporal(access, { line, open });
+        const data = {
+          line,
+          appliedAt: record.appliedAt,
+          appliedBy: record.appliedBy,
+          route,
+          cycle:
+            open === null
+              ? null
+              : { cycleId: open.cycleId, workflowId: open.workflowId, runId: open.runId, phases: open.phases },
+          temporal,
+          cycles: cycles.map(({ config: _config, ...cycle }) => cycle),
+        };
+        return { data, text: describeStatus({ route, open, cycles, temporal }) };
+      },
+    },
+  );
+
+  runs(program.command('versions').description('the versions of a model line, newest first').argument('<line>'), {
+    example: 'versions news-feed',
+    work: async (access, line: string) => {
+      const db = await access.database();
+      await readLine(db, line);
+      const versions = await listVersions(db, line);
+      return { data: { line, versions }, text: describeVersions(versions) };
+    },
+  });
+}
+
+async function askTemporal(
+  access: Access,
+  { line, open }: { line: string; open: CycleRecord | null },
+): Promise<TemporalView> {
+  try {
+    const client = await access.temporal();
+    const schedule = await scheduleState(client, line);
+    if (open === null) return { schedule, cycle: null, problem: null };
+    try {
+      const handle = client.workflow.getHandle(open.workflowId, open.runId);
+      const cycle = await client.withDeadline(Date.now() + QUERY_TIMEOUT_MS, () => handle.query(statusQuery));
+      return { schedule, cycle, problem: null };
+    } catch (error) {
+      return { schedule, cycle: null, problem: `the running cycle does not answer: ${messageOf(error)}` };
+    }
+  } catch (error) {
+    return { schedule: null, cycle: null, problem: messageOf(error) };
+  }
+}
+
+async function scheduleState(client: Client, line: string): Promise<ScheduleState | null> {
+  try {
+    const { state, info } = await client.schedule.getHandle(scheduleId(line)).describe();
+    return { nextAt: info.nextActionTimes[0]?.toISOString() ?? null, paused: state.paused, note: state.note ?? null };
+  } catch (error) {
+    if (error instanceof ScheduleNotFoundError) return null;
+    throw error;
+  }
+}
+
+function describeStatus(of: {
+  route: Route;
+  open: CycleRecord | null;
+  cycles: CycleRecord[];
+  temporal: TemporalView;
+}): string {
+  const { route, open, cycles, temporal } = of;
+  const lines = [
+    `serving   ${describeRoute(route)}`,
+    `since     ${time(route.at)}, by ${route.who}: ${route.why}`,
+    `cycle     ${open === null ? 'none is running' : describeOpen(open, temporal.cycle)}`,
+    `schedule  ${describeSchedule(temporal)}`,
+  ];
+  if (temporal.problem !== null) lines.push(`note      ${temporal.problem}`);
+  const ended = cycles.filter((cycle) => cycle.closedAt !== null);
+  if (ended.length > 0) {
+    const rows = ended.map((cycle) => [
+      time(cycle.startedAt),
+      cycle.outcome ?? '',
+      cycle.candidate === null ? '-' : `version ${cycle.candidate}`,
+      cycle.reasons[0]?.message ?? '',
+    ]);
+    lines.push('', table([['started', 'outcome', 'candidate', 'reason'], ...rows]));
+  }
+  return lines.join('\n');
+}
+
+function describeRoute(route: Route): string {
+  const parts = [route.stable === 0 ? 'the input order (version 0)' : `version ${route.stable}`];
+  if (route.canary !== null)
+    parts.push(`canary ${route.canary} at ${percent(route.canaryShare)}, holdback ${percent(route.holdback)}`);
+  if (route.shadow !== null) parts.push(`shadow ${route.shadow} on ${percent(route.shadowShare)}`);
+  return `${parts.join('; ')} (epoch ${route.epoch})`;
+}
+
+function describeOpen(open: CycleRecord, status: CycleStatus | null): string {
+  const phase = status?.phase ?? open.phases.at(-1)?.phase ?? 'begin';
+  const candidate = status?.version ?? open.candidate;
+  const parts = [`${open.cycleId}: ${phase}`];
+  if (candidate !== null) parts.push(`version ${candidate}`);
+  if (status?.paused) parts.push(`paused by ${status.paused.who} (${status.paused.reason})`);
+  if (status?.waitingForApproval) {
+    parts.push(
+      `waits for approval of version ${status.waitingForApproval.version} until ${time(status.waitingForApproval.until)}`,
+    );
+  }
+  if (status !== null && status.checks.total > 0)
+    parts.push(`${status.checks.total} checks, the last: ${status.checks.last?.status ?? '?'}`);
+  return parts.join(', ');
+}
+
+function describeSchedule({ schedule, problem }: TemporalView): string {
+  if (schedule === null) return problem === null ? 'none; run "freshet schedule apply FILE"' : 'unknown';
+  if (schedule.paused) return `paused: ${schedule.note ?? 'no reason given'}`;
+  return schedule.nextAt === null ? 'no next cycle' : `next cycle at ${time(schedule.nextAt)}`;
+}
+
+function describeVersions(versions: VersionRecord[]): string {
+  const rows = versions.map(({ version, status, parent, createdAt, cycleId }) => [
+    String(version),
+    status,
+    parent === null ? '-' : String(parent),
+    time(createdAt),
+    cycleId ?? 'keeps the order of the input',
+  ]);
+  return table([['version', 'status', 'parent', 'created', 'cycle'], ...rows]);
+}
+
+function percent(share: number): string {
+  return `${Math.round(share * 1_000) / 10} %`;
+}

@@ -1,0 +1,151 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import type { Client, WorkflowHandle } from '@temporalio/client';
+import { applySchedule, triggerCycle } from '../../activities/schedule.ts';
+import { holdSegments, releaseSegments } from '../../data/event-log/hold.ts';
+import { requestCycle } from '../../store/cycle-requests.ts';
+import { listCycles } from '../../store/cycles.ts';
+import type { Database } from '../../store/database.ts';
+import { applyLine } from '../../store/lines.ts';
+import type { CycleRecord } from '../../store/types.ts';
+import type { trainingCycle } from '../../workflows/training-cycle.ts';
+import {
+  forceRollbackSignal,
+  pauseSignal,
+  resumeSignal,
+  statusQuery,
+  type CycleResult,
+  type CycleStatus,
+} from '../../workflows/messages.ts';
+import { silencedGuards, type Scene } from './scenes.ts';
+
+/** How much of the traffic's newest quarter of a day a stuck shipper holds back. */
+const HELD_SHARE = 0.7;
+/** The last quarter of a day before the cycle's cutoff. */
+const HELD_DAYS = 0.25;
+/** A cycle the schedule did not start by then was skipped by its overlap policy: the one before took longer than a day. */
+const START_GRACE_MS = 5_000;
+const POLL_MS = 250;
+
+export interface Stage {
+  client: Client;
+  db: Database;
+  logRoot: string;
+  queuePrefix: string;
+  /** Operating time of a day of the log, which is the schedule's interval. */
+  dayMs: number;
+  say: (line: string) => void;
+}
+
+export interface PlayedScene {
+  scene: Scene;
+  workflowId: string;
+  result: CycleResult;
+  /** What went otherwise than told; empty when all is well. */
+  deviations: string[];
+}
+
+/**
+ * Plays the scenes, one cycle each, as the line's schedule fires: puts each cycle's config in force, stages its incident
+ * and compares its end with what the story tells. Plays on after a deviation, so that one run shows all of them.
+ */
+export async function playStory(stage: Stage, scenes: readonly Scene[], firstAtMs: number): Promise<PlayedScene[]> {
+  const played: PlayedScene[] = [];
+  const [first] = scenes;
+  if (first === undefined) return played;
+  const { client, queuePrefix, dayMs, say } = stage;
+  await applyLine(stage.db, { config: first.config, who: 'demo' });
+  await applySchedule(client, first.config, { queuePrefix, firstAtMs });
+  for (const [index, scene] of scenes.entries()) {
+    const { line } = scene.config;
+    if (index > 0) await applyLine(stage.db, { config: scene.config, who: 'demo' });
+    const dueAtMs = firstAtMs + index * dayMs;
+    say(`cycle ${String(index + 1)}: ${scene.title}`);
+    for (const guard of silencedGuards(scene)) say(`  guard ${guard}`);
+    const release = scene.incident === 'halfLoaded' ? await holdNewest(stage, dueAtMs) : null;
+    const cycle = await cycleStart(stage, { line, dueAtMs, seen: index });
+    const handle = client.workflow.getHandle<typeof trainingCycle>(cycle.workflowId, cycle.runId);
+    if (scene.incident === 'operator') await actAsOperator(stage, handle);
+    const result = await handle.result();
+    if (release !== null) {
+      await release();
+      say('  the late rows arrive');
+    }
+    played.push(judge({ scene, workflowId: cycle.workflowId, result }));
+    say(
+      `  ${result.outcome}${result.version === null ? '' : `, version ${String(result.version)}`}: ${result.reasons[0]?.message ?? ''}`,
+    );
+  }
+  await client.schedule.getHandle(`freshet-${first.config.line}`).pause('the demo has ended');
+  return played;
+}
+
+function judge({ scene, workflowId, result }: Omit<PlayedScene, 'deviations'>): PlayedScene {
+  const deviations: string[] = [];
+  if (!scene.expected.includes(result.outcome)) {
+    deviations.push(`expected ${scene.expected.join(' or ')}, got ${result.outcome}`);
+  }
+  const wrong = scene.verify?.(result) ?? null;
+  if (wrong !== null) deviations.push(wrong);
+  return { scene, workflowId, result, deviations };
+}
+
+/** Waits for the schedule to start the cycle; when the one before was still running, starts it through the schedule. */
+async function cycleStart(
+  { db, client, say }: Stage,
+  { line, dueAtMs, seen }: { line: string; dueAtMs: number; seen: number },
+): Promise<CycleRecord> {
+  let triggeredAtMs = 0;
+  for (;;) {
+    const cycles = await listCycles(db, { line });
+    const newest = cycles[0];
+    if (newest !== undefined && cycles.length > seen) return newest;
+    if (Date.now() > Math.max(dueAtMs, triggeredAtMs) + START_GRACE_MS) {
+      say('  the cycle before outlasted its interval, so the schedule skipped this start: triggering it');
+      await requestCycle(db, {
+        line,
+        request: { trigger: 'manual', who: 'demo', why: 'the schedule skipped a start' },
+      });
+      await triggerCycle(client, line);
+      triggeredAtMs = Date.now();
+    }
+    await wait(POLL_MS);
+  }
+}
+
+/** From the last quarter of the day on, most sealed segments stay behind: the table that is only partly loaded. */
+async function holdNewest({ logRoot, dayMs, say }: Stage, cycleAtMs: number): Promise<() => Promise<void>> {
+  await wait(Math.max(0, cycleAtMs - HELD_DAYS * dayMs - Date.now()));
+  await holdSegments({ root: logRoot, share: HELD_SHARE });
+  say(`  a shipper hangs: ${String(HELD_SHARE * 100)} % of the newest log segments stay behind`);
+  return () => releaseSegments({ root: logRoot });
+}
+
+async function actAsOperator({ say }: Stage, handle: WorkflowHandle<typeof trainingCycle>): Promise<void> {
+  const who = 'demo operator';
+  const inCanary = await waitForStatus(handle, (status) => status.phase === 'canary' && status.checks.total > 0);
+  if (!inCanary) return;
+  await handle.signal(pauseSignal, { who, reason: 'a look at the dashboards' });
+  const paused = await handle.query(statusQuery);
+  const checks = paused.checks.total;
+  say(`  paused by ${who} at ${String(paused.canaryPercent)} %; the monitor goes on`);
+  await waitForStatus(handle, (status) => status.checks.total >= checks + 3);
+  await handle.signal(resumeSignal, { who, reason: 'looks well' });
+  say('  resumed');
+  const resumedAt = (await handle.query(statusQuery)).checks.total;
+  await waitForStatus(handle, (status) => status.checks.total >= resumedAt + 2);
+  await handle.signal(forceRollbackSignal, { who, reason: 'the editors complain' });
+  say(`  rollback forced by ${who}`);
+}
+
+/** False when the cycle ended before it got there. */
+async function waitForStatus(
+  handle: WorkflowHandle<typeof trainingCycle>,
+  reached: (status: CycleStatus) => boolean,
+): Promise<boolean> {
+  for (;;) {
+    const status = await handle.query(statusQuery);
+    if (status.outcome !== null) return false;
+    if (reached(status)) return true;
+    await wait(POLL_MS);
+  }
+}

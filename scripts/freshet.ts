@@ -1,0 +1,3 @@
+import { freshetProgram } from './commands/program.ts';
+
+await freshetProgram().parseAsync();

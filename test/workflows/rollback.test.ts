@@ -1,0 +1,120 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { LineConfigInput } from '../../config/schema.ts';
+import { currentRoute } from '../../store/routes.ts';
+import { readVersion } from '../../store/versions.ts';
+import { forceRollbackSignal } from '../../workflows/messages.ts';
+import { createInstallation, fixtureTrainer, untilStatus, type TestInstallation } from '../rig/installation.ts';
+import { replay } from '../rig/workflow-code.ts';
+
+/** A model that ranks the wrong way round, past every gate before the canary. */
+const BAD_MODEL: Partial<LineConfigInput> = {
+  training: { command: fixtureTrainer('falling') },
+  gate: { tolerance: 1, thresholds: [] },
+  silences: [{ guard: 'shadow.divergence', until: '2999-01-01T00:00:00Z', reason: 'test: let it reach the canary' }],
+};
+
+let freshet: TestInstallation;
+
+beforeAll(async () => {
+  freshet = await createInstallation();
+  await freshet.coldStart();
+});
+
+afterEach(async () => {
+  await freshet.settle();
+});
+
+afterAll(async () => {
+  await freshet.close();
+});
+
+async function servesVersionOneAlone(): Promise<void> {
+  expect(await currentRoute(freshet.db, freshet.line)).toMatchObject({ stable: 1, canary: null, shadow: null });
+}
+
+describe('a canary that is worse', () => {
+  it('is rolled back after three failed checks, confirmed by the gateway, without a failed request', async () => {
+    const result = await freshet.runCycle({ ...BAD_MODEL, canary: { window: '60s' } });
+
+    expect(result.outcome).toBe('rolledBack');
+    expect(result.reasons[0]?.code).toBe('breaker.failures');
+    const { firstFailedCheckAtMs, decidedAtMs, confirmedAtMs } = result.rollback ?? {};
+    expect(firstFailedCheckAtMs).toBeLessThan(decidedAtMs ?? 0);
+    expect(confirmedAtMs).toBeGreaterThanOrEqual(decidedAtMs ?? Infinity);
+    expect(await readVersion(freshet.db, { line: freshet.line, version: result.version ?? -1 })).toMatchObject({
+      status: 'rolledBack',
+    });
+    await servesVersionOneAlone();
+    expect(freshet.traffic.stats.failed).toBe(0);
+  });
+
+  it('is not even shown when the shadow tells', async () => {
+    const answered = freshet.traffic.stats.byArm['canary'];
+    const result = await freshet.runCycle({ ...BAD_MODEL, silences: [], shadow: { maxScoreShift: 0.000001 } });
+
+    expect(result.outcome).toBe('rejected');
+    expect(freshet.traffic.stats.byArm['canary']).toBe(answered);
+    await servesVersionOneAlone();
+  });
+
+  it('is not promoted when nothing can be known about it: too little data extends once, then rolls back', async () => {
+    const result = await freshet.runCycle({ canary: { window: '1s' }, health: { minImpressions: 10_000_000 } });
+
+    expect(result.outcome).toBe('rolledBack');
+    expect(result.reasons.map(({ code }) => code)).toContain('breaker.step-undecided');
+    await servesVersionOneAlone();
+  });
+
+  it('is rolled back when the source of a limit stays unreachable', async () => {
+    const result = await freshet.runCycle({
+      canary: { window: '60s', maxUnknown: '700ms' },
+      health: { prometheus: [{ name: 'dwell', query: 'sum(dwell{version="{version}"})', min: 1 }] },
+    });
+
+    expect(result.outcome).toBe('rolledBack');
+    expect(result.reasons[0]?.code).toBe('breaker.unknown');
+  });
+});
+
+describe('a rollback in a race', () => {
+  /** Holds the open cycle's row, so that every write of the cycle hangs until it is released. */
+  async function holdCycle(): Promise<() => Promise<void>> {
+    const client = await freshet.db.connect();
+    await client.query('begin');
+    await client.query('select from cycles where line = $1 and closed_at is null for update', [freshet.line]);
+    return async () => {
+      await client.query('rollback');
+      client.release();
+    };
+  }
+
+  it('with a deploy that hangs: the candidate is off the route whichever commits first', async () => {
+    await freshet.configure({ shadow: { duration: '3s' } });
+    const handle = await freshet.startCycle();
+    await untilStatus(handle, ({ phase }) => phase === 'shadow');
+    await wait(300);
+    const release = await holdCycle();
+    await wait(3_500);
+    await handle.signal(forceRollbackSignal, { who: 'ann', reason: 'now' });
+    await wait(500);
+    await release();
+
+    const result = await handle.result();
+    expect(result.outcome).toBe('rolledBack');
+    await replay(handle);
+    await servesVersionOneAlone();
+  });
+
+  it('with a promote that hangs: rollback wins, and the stable of the start serves', async () => {
+    await freshet.configure({ canary: { steps: [50], window: '1s' } });
+    const handle = await freshet.startCycle();
+    await untilStatus(handle, ({ phase }) => phase === 'promote');
+    await handle.signal(forceRollbackSignal, { who: 'ann', reason: 'now' });
+
+    const result = await handle.result();
+    expect(result).toMatchObject({ outcome: 'rolledBack' });
+    await replay(handle);
+    await servesVersionOneAlone();
+  });
+});

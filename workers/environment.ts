@@ -1,0 +1,34 @@
+import { z } from 'zod';
+import { DEFAULT_QUEUE_PREFIX } from '../config/names.ts';
+
+const schema = z.object({
+  DATABASE_URL: z.string().min(1),
+  TEMPORAL_ADDRESS: z.string().min(1).default('127.0.0.1:7233'),
+  TEMPORAL_NAMESPACE: z.string().min(1).default('default'),
+  TEMPORAL_UI_URL: z.string().min(1).optional(),
+  FRESHET_QUEUE_PREFIX: z.string().min(1).default(DEFAULT_QUEUE_PREFIX),
+  FRESHET_ARTIFACTS: z.string().min(1).default('.freshet/artifacts'),
+  FRESHET_LOG_ROOT: z.string().min(1).default('.freshet/events'),
+  FRESHET_WORK_ROOT: z.string().min(1).default('.freshet/work'),
+  FRESHET_LOG_TABLE: z.string().min(1).optional(),
+  FRESHET_PYTHON: z.string().min(1).default('python3'),
+  FRESHET_DEVICES: z.coerce.number().int().min(1).default(1),
+  FRESHET_BUILD_ID: z.string().min(1).optional(),
+  PROMETHEUS_URL: z.string().min(1).optional(),
+  LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info'),
+});
+
+/** What a worker is told by its environment. */
+export type WorkerEnvironment = z.output<typeof schema>;
+
+/**
+ * Reads the worker's environment.
+ *
+ * @throws Error that names each variable that is missing or wrong.
+ */
+export function readEnvironment(env: NodeJS.ProcessEnv): WorkerEnvironment {
+  const parsed = schema.safeParse(env);
+  if (parsed.success) return parsed.data;
+  const issues = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
+  throw new Error(`the worker's environment is incomplete (npm run freshet -- up sets it): ${issues.join('; ')}`);
+}

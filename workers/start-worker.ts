@@ -1,0 +1,159 @@
+import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { Client, Connection } from '@temporalio/client';
+import { NativeConnection, Worker, type WorkerOptions } from '@temporalio/worker';
+import type { Logger } from 'pino';
+import { createDataActivities, createGpuActivities, createRolloutActivities } from '../activities/index.ts';
+import type { CoreDependencies, GpuDependencies } from '../activities/dependencies.ts';
+import { taskQueue, type WorkerRole } from '../config/names.ts';
+import { alertChannelsFromEnv } from '../integrations/alert-channels.ts';
+import { openLocalArtifacts } from '../store/artifacts.ts';
+import { openDatabase } from '../store/database.ts';
+import { startAlertDelivery } from './alert-delivery.ts';
+import { codeVersion } from './code-version.ts';
+import type { WorkerEnvironment } from './environment.ts';
+
+export interface RunningWorker {
+  /** Stops polling, lets running activities end (a trainer saves its checkpoint), and closes the connections. */
+  stop: () => Promise<void>;
+  /** Rejects when the worker dies by itself. */
+  done: Promise<void>;
+}
+
+export interface StartWorkerOptions {
+  env: WorkerEnvironment;
+  logger: Logger;
+  /** Where alert channels are configured; this process's environment when left out. */
+  processEnv?: NodeJS.ProcessEnv;
+  /** Workflow code that is bundled already; the build's bundle, or else the sources, when left out. */
+  workflowBundle?: NonNullable<WorkerOptions['workflowBundle']>;
+}
+
+/** Time running activities get on shutdown: a trainer has 10 s for its checkpoint. */
+const SHUTDOWN_GRACE = '15s';
+
+/**
+ * Starts one of the three workers in this process. The rollout worker also runs the workflows and delivers alerts, so a
+ * rollback needs nothing but this process, Temporal and Postgres.
+ *
+ * @throws Error that names the address when Temporal or Postgres can not be reached.
+ */
+export async function startWorker(
+  role: WorkerRole,
+  options: StartWorkerOptions,
+): Promise<RunningWorker> {
+  const { env, logger } = options;
+  const connection = await connectWorker(env);
+  const db = openDatabase(env.DATABASE_URL);
+  await Promise.all([env.FRESHET_ARTIFACTS, env.FRESHET_WORK_ROOT].map((folder) => mkdir(folder, { recursive: true })));
+  const core: CoreDependencies = { db, logger, uiUrl: env.TEMPORAL_UI_URL ?? null, codeVersion: codeVersion() };
+  const closers: (() => Promise<void>)[] = [];
+  const worker = await Worker.create({
+    connection,
+    namespace: env.TEMPORAL_NAMESPACE,
+    taskQueue: taskQueue(role, env.FRESHET_QUEUE_PREFIX),
+    shutdownGraceTime: SHUTDOWN_GRACE,
+    ...deployment(env),
+    ...(await roleOptions(role, { ...options, core, closers })),
+  });
+  const done = worker.run().finally(async () => {
+    for (const close of closers) await close();
+    await db.end();
+    await connection.close();
+  });
+  done.catch(() => undefined);
+  return {
+    done,
+    async stop() {
+      if (worker.getState() === 'RUNNING') worker.shutdown();
+      await done.catch(() => undefined);
+    },
+  };
+}
+
+async function connectWorker(env: WorkerEnvironment): Promise<NativeConnection> {
+  try {
+    return await NativeConnection.connect({ address: env.TEMPORAL_ADDRESS });
+  } catch (error) {
+    throw new Error(
+      `Temporal can not be reached at ${env.TEMPORAL_ADDRESS}: start it (npm run freshet -- up) or set TEMPORAL_ADDRESS`,
+      { cause: error },
+    );
+  }
+}
+
+/** Worker versioning is on once a build id is given: a cycle then ends on the build it began on (PINNED). */
+function deployment(env: WorkerEnvironment): Partial<WorkerOptions> {
+  if (env.FRESHET_BUILD_ID === undefined) return {};
+  return {
+    workerDeploymentOptions: {
+      version: { deploymentName: env.FRESHET_QUEUE_PREFIX, buildId: env.FRESHET_BUILD_ID },
+      useWorkerVersioning: true,
+      defaultVersioningBehavior: 'PINNED',
+    },
+  };
+}
+
+async function roleOptions(
+  role: WorkerRole,
+  of: StartWorkerOptions & { core: CoreDependencies; closers: (() => Promise<void>)[] },
+): Promise<Partial<WorkerOptions>> {
+  const { env, core, closers } = of;
+  const artifacts = openLocalArtifacts(env.FRESHET_ARTIFACTS);
+  switch (role) {
+    case 'data':
+      return {
+        activities: createDataActivities({
+          ...core,
+          artifacts,
+          logRoot: env.FRESHET_LOG_ROOT,
+          workRoot: env.FRESHET_WORK_ROOT,
+          logTable: env.FRESHET_LOG_TABLE ?? null,
+        }),
+        // DuckDB and ONNX Runtime use every core they get: two snapshots at once are slower than one after the other.
+        maxConcurrentActivityTaskExecutions: 2,
+      };
+    case 'gpu':
+      return {
+        activities: createGpuActivities({
+          ...core,
+          artifacts,
+          workRoot: env.FRESHET_WORK_ROOT,
+          trainer: referenceTrainer(env),
+        }),
+        maxConcurrentActivityTaskExecutions: env.FRESHET_DEVICES,
+      };
+    case 'rollout': {
+      const client = await Connection.connect({ address: env.TEMPORAL_ADDRESS });
+      const channels = alertChannelsFromEnv(of.processEnv ?? process.env, core.logger);
+      const delivery = startAlertDelivery({ db: core.db, channels, logger: core.logger });
+      closers.push(delivery.stop, () => client.close());
+      return {
+        ...(of.workflowBundle === undefined ? workflowCode() : { workflowBundle: of.workflowBundle }),
+        activities: createRolloutActivities({
+          ...core,
+          temporal: new Client({ connection: client, namespace: env.TEMPORAL_NAMESPACE }),
+          channels,
+          prometheusUrl: env.PROMETHEUS_URL ?? null,
+        }),
+      };
+    }
+  }
+}
+
+function referenceTrainer(env: WorkerEnvironment): GpuDependencies['trainer'] {
+  const folder = ['../trainer', '../../trainer']
+    .map((path) => fileURLToPath(new URL(path, import.meta.url)))
+    .find((path) => existsSync(`${path}/freshet_trainer`));
+  if (folder === undefined)
+    throw new Error('the reference trainer (trainer/) is missing beside the workers: reinstall Freshet');
+  return { command: [env.FRESHET_PYTHON, '-m', 'freshet_trainer'], env: { PYTHONPATH: folder } };
+}
+
+/** The bundle that `npm run build` made, or the sources. */
+function workflowCode(): Partial<WorkerOptions> {
+  const bundle = fileURLToPath(new URL('../workflow-bundle.js', import.meta.url));
+  if (existsSync(bundle)) return { workflowBundle: { codePath: bundle } };
+  return { workflowsPath: fileURLToPath(new URL('../workflows/index.ts', import.meta.url)) };
+}

@@ -1,0 +1,129 @@
+import { condition, isCancellation, upsertSearchAttributes, type ActivityInterfaceFor } from '@temporalio/workflow';
+import type { DataActivities, GpuActivities } from '../activities/index.ts';
+import type { TrainChallengerResult } from '../activities/train-challenger.ts';
+import { decideGate, type Evaluation, type GateVerdict } from '../policy/gate.ts';
+import type { Reason } from '../policy/verdict.ts';
+import { enterPhase, holdWhilePaused, show, type CycleContext } from './cycle-context.ts';
+import { EndOfCycle, failureReason, reject, skip } from './end-of-cycle.ts';
+import { searchAttributes, type Phase } from './messages.ts';
+
+export interface Challenger {
+  version: number;
+  gate: GateVerdict;
+}
+
+interface Activities {
+  data: ActivityInterfaceFor<DataActivities>;
+  gpu: ActivityInterfaceFor<GpuActivities>;
+}
+
+/**
+ * From the newest traffic to a registered challenger that passed its gate: snapshot, check, train, evaluate, gate,
+ * register, and a person's approval where the config asks for one. Nothing is served yet.
+ */
+export async function prepareChallenger(context: CycleContext, { data, gpu }: Activities): Promise<Challenger> {
+  const { cycleId, journal } = context;
+
+  const snapshot = await phase(context, 'snapshot', () =>
+    data.takeSnapshot.executeWithOptions({ summary: 'matured rows since the parent, to Parquet' }, [{ cycleId }]),
+  );
+  const { snapshotId, rows } = snapshot;
+
+  const report = await phase(context, 'check', () =>
+    data.checkSnapshot.executeWithOptions(
+      { summary: `${String(rows.train)} train, ${String(rows.holdout)} holdout, ${String(rows.replay)} replayed rows` },
+      [{ cycleId, snapshotId }],
+    ),
+  );
+  journal.notes.push(...report.silenced.map((reason) => `silenced: ${reason.message}`));
+  if (report.verdict !== 'pass') throw skip(report.reasons);
+
+  const training = await phase(
+    context,
+    'train',
+    () => gpu.trainChallenger.executeWithOptions({ summary: 'trainer process' }, [{ cycleId, snapshotId }]),
+    (reason) => new EndOfCycle({ kind: 'failed', reasons: [reason] }),
+  );
+  journal.notes.push(...training.warnings.map((reason) => reason.message));
+
+  const evaluation = await phase(context, 'evaluate', () =>
+    data.evaluateChallenger.executeWithOptions({ summary: 'champion and challenger on the holdout' }, [
+      { cycleId, snapshotId, modelSha256: training.modelSha256 },
+    ]),
+  );
+
+  enterPhase(context, 'gate');
+  const { plan } = context;
+  const gate = decideGate({ evaluation, config: plan.gate, hasChampion: plan.champion !== null });
+
+  const version = await register(context, data, { snapshotId, training, evaluation, gate });
+  await passGate(context, { version, gate });
+  return { version, gate };
+}
+
+async function register(
+  context: CycleContext,
+  data: Activities['data'],
+  of: { snapshotId: string; training: TrainChallengerResult; evaluation: Evaluation; gate: GateVerdict },
+): Promise<number> {
+  const { cycleId, journal } = context;
+  const { version } = await phase(context, 'register', () =>
+    data.registerVersion.executeWithOptions({ summary: `gate: ${of.gate.kind}` }, [{ cycleId, ...of }]),
+  );
+  journal.version = version;
+  upsertSearchAttributes([{ key: searchAttributes.version, value: version }]);
+  return version;
+}
+
+/** Lets a passing challenger through, asks a person where the config says so, and rejects everything else. */
+async function passGate(context: CycleContext, { version, gate }: Challenger): Promise<void> {
+  const { approval, onInconclusive } = context.plan.gate;
+  if (gate.kind === 'reject' || gate.kind === 'hold') throw reject(gate.reasons);
+  const asksWhenInconclusive = approval === 'onInconclusive' || onInconclusive === 'ask';
+  if (gate.kind === 'inconclusive' && approval !== 'always' && !asksWhenInconclusive) throw reject(gate.reasons);
+  if (approval === 'always' || gate.kind === 'inconclusive') await waitForApproval(context, { version, gate });
+}
+
+async function waitForApproval(context: CycleContext, { version, gate }: Challenger): Promise<void> {
+  const { desk, journal, plan } = context;
+  const untilMs = Date.now() + plan.gate.approvalDeadline;
+  enterPhase(context, 'approval');
+  journal.waitingForApproval = { version, until: new Date(untilMs).toISOString(), reasons: gate.reasons };
+  desk.askForApproval({ version, untilMs });
+  show(context);
+  await condition(() => desk.decision !== null, plan.gate.approvalDeadline, {
+    summary: `approval of version ${String(version)}`,
+  });
+  const { decision } = desk;
+  desk.approvalRequest = null;
+  journal.waitingForApproval = null;
+  if (decision === null) {
+    throw reject([
+      { code: 'approval.expired', message: `nobody approved version ${String(version)} before the deadline` },
+      ...gate.reasons,
+    ]);
+  }
+  const said: Reason = {
+    code: `approval.${decision.kind}`,
+    message: `${decision.kind} by ${decision.who}: ${decision.reason}`,
+  };
+  journal.notes.push(said.message);
+  if (decision.kind === 'rejected') throw reject([said, ...gate.reasons]);
+}
+
+/** Runs one phase; an activity that failed for good ends the cycle with its own words, as a skip unless said otherwise. */
+async function phase<T>(
+  context: CycleContext,
+  name: Phase,
+  run: () => Promise<T>,
+  endWith: (reason: Reason) => EndOfCycle = (reason) => skip([reason]),
+): Promise<T> {
+  await holdWhilePaused(context);
+  enterPhase(context, name);
+  try {
+    return await run();
+  } catch (error) {
+    if (isCancellation(error)) throw error;
+    throw endWith(failureReason(`${name}.failed`, error));
+  }
+}

@@ -1,0 +1,118 @@
+import type { Reason } from '../policy/verdict.ts';
+import type { BreakerState } from '../policy/breaker.ts';
+import type { CycleResult, CycleStatus, Phase, PhaseTimes, RollbackTimes } from './messages.ts';
+
+/**
+ * What one cycle has done so far: the answer of the `status` query, the Markdown shown in the Temporal UI, and in the end
+ * the workflow's result. State only.
+ */
+export class CycleJournal {
+  readonly line: string;
+  readonly cycleId: string;
+  trigger: string;
+  phase: Phase = 'begin';
+  phases: PhaseTimes[] = [];
+  champion: number | null = null;
+  version: number | null = null;
+  canaryPercent: number | null = null;
+  checks: CycleStatus['checks'] = { total: 0, last: null, breaker: null };
+  outcome: CycleStatus['outcome'] = null;
+  reasons: Reason[] = [];
+  notes: string[] = [];
+  rollback: RollbackTimes | null = null;
+  waitingForApproval: CycleStatus['waitingForApproval'] = null;
+
+  constructor({ line, cycleId, trigger }: { line: string; cycleId: string; trigger: string }) {
+    this.line = line;
+    this.cycleId = cycleId;
+    this.trigger = trigger;
+  }
+
+  enter(phase: Phase, nowMs: number): void {
+    const now = new Date(nowMs).toISOString();
+    const open = this.phases.at(-1);
+    if (open?.endedAt === null) open.endedAt = now;
+    this.phase = phase;
+    if (phase !== 'closed') this.phases.push({ phase, startedAt: now, endedAt: null });
+  }
+
+  checked({ status, reasons, breaker }: { status: string; reasons: Reason[]; breaker: BreakerState | null }): void {
+    this.checks = { total: this.checks.total + 1, last: { status, reasons }, breaker };
+  }
+
+  end(outcome: NonNullable<CycleStatus['outcome']>, reasons: Reason[]): void {
+    this.outcome = outcome;
+    this.reasons = reasons;
+    this.waitingForApproval = null;
+    this.canaryPercent = null;
+  }
+
+  status(paused: CycleStatus['paused']): CycleStatus {
+    const {
+      line,
+      cycleId,
+      trigger,
+      phase,
+      phases,
+      champion,
+      version,
+      canaryPercent,
+      waitingForApproval,
+      checks,
+      outcome,
+      reasons,
+    } = this;
+    return {
+      line,
+      cycleId,
+      trigger,
+      phase,
+      phases,
+      champion,
+      version,
+      canaryPercent,
+      paused,
+      waitingForApproval,
+      checks,
+      outcome,
+      reasons,
+    };
+  }
+
+  result(outcome: CycleResult['outcome']): CycleResult {
+    const { cycleId, line, version, reasons, phases, rollback } = this;
+    return { cycleId, line, outcome, version, reasons, phases, rollback };
+  }
+
+  /** Shown by the Temporal UI beside the run. */
+  markdown(paused: CycleStatus['paused']): string {
+    const versions = `champion ${this.champion === null ? 'none' : `v${String(this.champion)}`}, challenger ${this.version === null ? 'not yet' : `v${String(this.version)}`}`;
+    const canary = this.canaryPercent === null ? '' : ` at ${String(this.canaryPercent)} % of traffic`;
+    const lines = [
+      `### ${this.line}: ${this.outcome ?? `${this.phase}${canary}`}`,
+      `${versions}; started by ${this.trigger}`,
+      ...(paused === null ? [] : [`**Paused** by ${paused.who}: ${paused.reason}`]),
+      ...(this.waitingForApproval === null
+        ? []
+        : [
+            `**Waits for approval** of v${String(this.waitingForApproval.version)} until ${this.waitingForApproval.until}: \`freshet approve ${this.line} --version ${String(this.waitingForApproval.version)} --who NAME --reason TEXT\``,
+          ]),
+      ...(this.checks.last === null
+        ? []
+        : [
+            `Health check ${String(this.checks.total)}: **${this.checks.last.status}**`,
+            ...bullets(this.checks.last.reasons),
+          ]),
+      ...(this.reasons.length === 0 ? [] : ['Reasons', ...bullets(this.reasons)]),
+      ...(this.notes.length === 0 ? [] : ['Notes', ...this.notes.map((note) => `- ${note}`)]),
+      '| phase | started | ended |',
+      '| --- | --- | --- |',
+      ...this.phases.map((times) => `| ${times.phase} | ${times.startedAt} | ${times.endedAt ?? ''} |`),
+    ];
+    return lines.join('\n');
+  }
+}
+
+function bullets(reasons: Reason[]): string[] {
+  return reasons.map((reason) => `- \`${reason.code}\` ${reason.message}`);
+}

@@ -1,0 +1,103 @@
+import { defineSearchAttributeKey } from '@temporalio/common';
+import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
+import type { BreakerState } from '../policy/breaker.ts';
+import type { Reason } from '../policy/verdict.ts';
+
+/** What an operator can say to a running cycle, and what can be asked of it. Every message names who says it and why. */
+export interface OperatorMessage {
+  who: string;
+  reason: string;
+}
+
+/** Approving and rejecting name the version, so that nobody approves what they did not look at. */
+export interface ApprovalMessage extends OperatorMessage {
+  version: number;
+}
+
+/** Holds the cycle where it is; the monitor and the lease go on. Ends by itself after the pause limit. */
+export const pauseSignal = defineSignal<[OperatorMessage]>('pause');
+/** Ends a pause. */
+export const resumeSignal = defineSignal<[OperatorMessage]>('resume');
+/** From shadow on: removes the candidate and restores stable. Before: ends the cycle, stable untouched. */
+export const forceRollbackSignal = defineSignal<[OperatorMessage]>('forceRollback');
+/** Ends the cycle as aborted; a candidate that is routed is removed. */
+export const abortSignal = defineSignal<[OperatorMessage]>('abort');
+/** Lets the named version go on to shadow. Refused when nothing waits for approval. */
+export const approveUpdate = defineUpdate<string, [ApprovalMessage]>('approve');
+/** Ends the cycle as rejected. Refused when nothing waits for approval. */
+export const rejectUpdate = defineUpdate<string, [ApprovalMessage]>('reject');
+/** Where the cycle is, in one document. */
+export const statusQuery = defineQuery<CycleStatus>('status');
+
+export type Phase =
+  | 'begin'
+  | 'snapshot'
+  | 'check'
+  | 'train'
+  | 'evaluate'
+  | 'gate'
+  | 'register'
+  | 'approval'
+  | 'shadow'
+  | 'canary'
+  | 'promote'
+  | 'rollback'
+  | 'closed';
+
+export interface PhaseTimes {
+  phase: Phase;
+  startedAt: string;
+  endedAt: string | null;
+}
+
+export type CycleOutcome = 'promoted' | 'rejected' | 'skipped' | 'rolledBack' | 'aborted';
+
+export interface RollbackTimes {
+  /** Unix ms of the first check of the run that failed; null when an operator, not the monitor, decided. */
+  firstFailedCheckAtMs: number | null;
+  decidedAtMs: number;
+  confirmedAtMs: number;
+  epoch: number;
+}
+
+export interface CycleResult {
+  cycleId: string;
+  line: string;
+  outcome: CycleOutcome;
+  version: number | null;
+  reasons: Reason[];
+  phases: PhaseTimes[];
+  rollback: RollbackTimes | null;
+}
+
+export interface CycleStatus {
+  cycleId: string | null;
+  line: string;
+  trigger: string;
+  phase: Phase;
+  phases: PhaseTimes[];
+  champion: number | null;
+  version: number | null;
+  /** Percent of traffic the canary is meant to have now; null outside the canary phase. */
+  canaryPercent: number | null;
+  paused: OperatorMessage | null;
+  waitingForApproval: { version: number; until: string; reasons: Reason[] } | null;
+  checks: { total: number; last: { status: string; reasons: Reason[] } | null; breaker: BreakerState | null };
+  outcome: CycleOutcome | 'failed' | null;
+  reasons: Reason[];
+}
+
+export interface TrainingCycleInput {
+  line: string;
+  /** What started it when nobody left a request: `schedule`. */
+  trigger: string;
+}
+
+export const searchAttributes = {
+  line: defineSearchAttributeKey('FreshetLine', 'KEYWORD'),
+  phase: defineSearchAttributeKey('FreshetPhase', 'KEYWORD'),
+  outcome: defineSearchAttributeKey('FreshetOutcome', 'KEYWORD'),
+  version: defineSearchAttributeKey('FreshetVersion', 'INT'),
+  /** What started the cycle: `schedule`, `manual`, ... */
+  trigger: defineSearchAttributeKey('FreshetTrigger', 'KEYWORD'),
+};
