@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { setTimeout as wait } from 'node:timers/promises';
 import { z } from 'zod';
 
 /** How long a trainer may take to save its checkpoint after SIGTERM, before its process group is killed. */
@@ -36,6 +37,8 @@ export interface TrainerProcessOptions {
   env?: NodeJS.ProcessEnv;
   /** Aborting it means: save a checkpoint and leave. The promise settles once the process group is gone. */
   signal: AbortSignal;
+  /** Time between SIGTERM and SIGKILL; 10 s when left out. */
+  graceMs?: number;
   onLine: (line: TrainerLine) => void;
   /** Output that is not a line of the contract; told, never fatal by itself. */
   onGarbage: (text: string) => void;
@@ -54,7 +57,7 @@ export async function runTrainer(options: TrainerProcessOptions): Promise<Traine
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const exited = exitOf(child);
-  const stop = stopOnAbort(child, options.signal, exited);
+  const stop = stopOnAbort(child, options);
   const stderr: string[] = [];
   const reading = Promise.all([
     readLines(child.stdout, (text) => {
@@ -68,7 +71,7 @@ export async function runTrainer(options: TrainerProcessOptions): Promise<Traine
     }),
   ]);
   const exit = await exited;
-  stop();
+  await stop();
   await reading;
   if (exit.error !== undefined) {
     return {
@@ -109,33 +112,41 @@ function exitOf(child: ChildProcess): Promise<Exit> {
   });
 }
 
-/** SIGTERM to the group on abort, SIGKILL after the grace. Returns what ends the watch. */
-function stopOnAbort(child: ChildProcess, signal: AbortSignal, exited: Promise<Exit>): () => void {
-  let grace: NodeJS.Timeout | undefined;
+/**
+ * SIGTERM to the group on abort, SIGKILL after the grace. The returned function waits for the rest of the group, since a
+ * wrapper (a shell, npm) may leave before the trainer that is still saving; without an abort what is left goes at once.
+ */
+function stopOnAbort(
+  child: ChildProcess,
+  { signal, graceMs = TERMINATION_GRACE_MS }: TrainerProcessOptions,
+): () => Promise<void> {
+  let killAt = 0;
   const terminate = (): void => {
+    killAt = performance.now() + graceMs;
     signalGroup(child, 'SIGTERM');
-    grace = setTimeout(() => {
+    timer = setTimeout(() => {
       signalGroup(child, 'SIGKILL');
-    }, TERMINATION_GRACE_MS);
+    }, graceMs);
   };
+  let timer: NodeJS.Timeout | undefined;
   if (signal.aborted) terminate();
   else signal.addEventListener('abort', terminate, { once: true });
-  void exited.then(() => {
-    clearTimeout(grace);
-  });
-  return () => {
+  return async () => {
     signal.removeEventListener('abort', terminate);
-    // Workers that the trainer forked and left behind go with it.
+    while (performance.now() < killAt && signalGroup(child, 0)) await wait(50);
+    clearTimeout(timer);
     signalGroup(child, 'SIGKILL');
   };
 }
 
-function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
-  if (child.pid === undefined) return;
+/** @returns whether there still was anybody to signal. */
+function signalGroup(child: ChildProcess, signal: NodeJS.Signals | 0): boolean {
+  if (child.pid === undefined) return false;
   try {
-    process.kill(-child.pid, signal);
+    return process.kill(-child.pid, signal);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false;
+    throw error;
   }
 }
 

@@ -1,5 +1,5 @@
 import { cp, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { bundleWorkflowCode } from '@temporalio/worker';
 import { runToEnd } from './stack/processes.ts';
 import { projectRoot } from './stack/project.ts';
@@ -22,16 +22,16 @@ async function build(out: string): Promise<void> {
       await cp(join(root, folder, name), join(out, folder, name));
     }
   }
+  const filter = (path: string): boolean => !/(^|\/)(tests|__pycache__|\.pytest_cache)$/.test(path);
+  await cp(join(root, 'trainer'), join(out, 'trainer'), { recursive: true, filter });
   console.log('bundling the workflow code');
   const logger = { log: ignore, trace: ignore, debug: ignore, info: ignore, warn: console.warn, error: console.error };
   const { code } = await bundleWorkflowCode({ workflowsPath: join(root, 'workflows', 'index.ts'), logger });
   await writeFile(join(out, 'workflow-bundle.js'), code);
-  console.log(`built: ${out} (run with node ${join(dirname(out) === root ? 'dist' : out, 'scripts', 'freshet.js')})`);
+  console.log(`built: ${out}`);
 }
 
-function ignore(): void {
-  return undefined;
-}
+function ignore(): void {}
 
 try {
   await build(resolve(projectRoot(), process.argv[2] ?? 'dist'));

@@ -68,6 +68,40 @@ async function run(command: string, args: string[], env: NodeJS.ProcessEnv): Pro
   });
 }
 
+interface TestRun {
+  code: number;
+  counts: TestCounts;
+}
+
+async function runVitest(of: {
+  config: string;
+  reports: string;
+  env: NodeJS.ProcessEnv;
+  args: string[];
+}): Promise<TestRun> {
+  const report = join(of.reports, of.config.replace(/\.ts$/, '.json'));
+  const vitest = join('node_modules', 'vitest', 'vitest.mjs');
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
+  const code = await run(process.execPath, [vitest, 'run', '--config', of.config, ...reporters, ...of.args], of.env);
+  return { code, counts: await counted(report, (text) => vitestCounts(JSON.parse(text))) };
+}
+
+async function runPytest({
+  python,
+  reports,
+  env,
+}: {
+  python: string;
+  reports: string;
+  env: NodeJS.ProcessEnv;
+}): Promise<TestRun> {
+  const report = join(reports, 'pytest.xml');
+  const trainer = join(projectRoot(), 'trainer');
+  const pytest = ['-m', 'pytest', '-q', '-p', 'no:cacheprovider', `--junitxml=${report}`, join(trainer, 'tests')];
+  const code = await run(python, pytest, { ...env, PYTHONPATH: trainer, PYTHONDONTWRITEBYTECODE: '1' });
+  return { code, counts: await counted(report, pytestCounts) };
+}
+
 /** `npm test [-- vitest arguments]`: all tests of both languages, or only the named ones of vitest's. */
 async function main(): Promise<void> {
   const only = process.argv.slice(2);
@@ -81,27 +115,14 @@ async function main(): Promise<void> {
   const reports = join(projectRoot(), '.freshet', 'test-reports');
   await rm(reports, { recursive: true, force: true });
   await mkdir(reports, { recursive: true });
-  const vitestFile = join(reports, 'vitest.json');
-  const vitest = [join('node_modules', 'vitest', 'vitest.mjs'), 'run', '--reporter=default', '--reporter=json'];
-  const codes = [await run(process.execPath, [...vitest, `--outputFile.json=${vitestFile}`, ...only], env)];
-  const counts = [await counted(vitestFile, (text) => vitestCounts(JSON.parse(text)))];
+  const runs = [await runVitest({ config: 'vitest.config.ts', reports, env, args: only })];
   if (only.length === 0) {
-    const pytestFile = join(reports, 'pytest.xml');
-    const pytest = [
-      '-m',
-      'pytest',
-      '-q',
-      '-p',
-      'no:cacheprovider',
-      `--junitxml=${pytestFile}`,
-      join('trainer', 'tests'),
-    ];
-    codes.push(await run(tools.python, pytest, { ...env, PYTHONPATH: join(projectRoot(), 'trainer') }));
-    counts.push(await counted(pytestFile, pytestCounts));
+    runs.push(await runPytest({ python: tools.python, reports, env }));
+    runs.push(await runVitest({ config: 'vitest.story.config.ts', reports, env, args: [] }));
   }
-  const sum = (name: keyof TestCounts): number => counts.reduce((total, each) => total + each[name], 0);
+  const sum = (name: keyof TestCounts): number => runs.reduce((total, { counts }) => total + counts[name], 0);
   console.log(closingLine({ passed: sum('passed'), failed: sum('failed'), skipped: sum('skipped') }));
-  process.exitCode = codes.every((code) => code === 0) && sum('failed') === 0 ? 0 : 1;
+  process.exitCode = runs.every(({ code }) => code === 0) && sum('failed') === 0 ? 0 : 1;
 }
 
 if (isMain(import.meta.url)) {

@@ -209,33 +209,31 @@ export class Ranker {
     const { epoch } = served.route;
     const { version } = scored;
     const order = arm === 'exploration' ? shuffledOrder(requestId, candidates.length) : rankedOrder(scored.scores);
-    const slate = order.slice(0, request.limit).flatMap((candidate) => {
-      const item = candidates[candidate];
-      return item === undefined ? [] : [{ id: item.id, candidate, score: scored.scores[candidate] ?? NaN }];
-    });
+    const slate = order.slice(0, request.limit).map((candidate) => ({
+      candidate,
+      id: candidates[candidate]?.id ?? '',
+      score: scored.scores[candidate] ?? NaN,
+    }));
     const answeredAtMs = Date.now();
     const scores = slate.map(({ score }) => score);
     const token = tokens.sign({ line: line.line, requestId, version, arm, epoch, answeredAtMs, eventTimeMs, scores });
-    const items = slate.map(({ id, score }, position) => ({
-      id,
-      score,
-      position,
-      impressionId: `${token}.${String(position)}`,
-    }));
+    const items = slate.map(({ id, score }, position) => {
+      return { id, score, position, impressionId: `${token}.${String(position)}` };
+    });
 
-    sums.answered(
-      { line: line.line, version, arm, epoch },
-      { atMs: answeredAtMs, latencyMs: scored.latencyMs, scores },
-    );
-    const arrivedAtMs = line.arrivalTimeMs(eventTimeMs);
-    // Shuffled uniformly, each candidate is as likely as any other at a position; else the order is certain.
-    const propensity = arm === 'exploration' ? 1 / candidates.length : 1;
+    const variant = { line: line.line, version, arm, epoch };
+    sums.answered(variant, { atMs: answeredAtMs, latencyMs: scored.latencyMs, scores });
+    const logged = {
+      ...{ requestId, line: line.line, userId, version, arm, eventTimeMs },
+      arrivedAtMs: line.arrivalTimeMs(eventTimeMs),
+      // Shuffled uniformly, each candidate is as likely as any other at a position; else the order is certain.
+      propensity: arm === 'exploration' ? 1 / candidates.length : 1,
+    };
     log.appendImpressions(
-      slate.map(({ id, candidate, score }, position) => ({
-        ...{ impressionId: `${token}.${String(position)}`, requestId, line: line.line, userId, itemId: id },
-        ...{ eventTimeMs, arrivedAtMs, position, version, arm, propensity, score },
-        features: scored.features(candidate),
-      })),
+      items.map(({ id, impressionId, position, score }, index) => {
+        const features = scored.features(slate[index]?.candidate ?? NaN);
+        return { ...logged, impressionId, itemId: id, position, score, features };
+      }),
     );
     return { requestId, version, arm, epoch, items };
   }

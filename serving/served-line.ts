@@ -105,7 +105,7 @@ export class ServedLine {
 
   /** Whether the candidate of a route may be served at this moment. */
   leaseHolds(served: ServedRoute): boolean {
-    return served.leaseUntilMs > 0;
+    return performance.now() < served.leaseUntilMs;
   }
 
   /** The event time now; `given` is the request's own, which only replayed lines may carry. */

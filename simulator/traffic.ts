@@ -167,7 +167,7 @@ class PacedTraffic<Planned extends PlannedRequest> implements Traffic {
       ...this.#tally.figures(),
       inFlight: this.#open.size,
       feedbackPending: this.#feedback.size,
-      lagMs: isLate ? Math.max(0, this.#now() - operatingTimeAt(this.#timeline, due)) : 0,
+      lagMs: isLate ? Math.max(0, Math.round(this.#now() - operatingTimeAt(this.#timeline, due))) : 0,
       eventNowMs: Math.round(this.#eventNow()),
       source: this.#source.figures(),
     };

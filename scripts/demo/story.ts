@@ -1,5 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Client, WorkflowHandle } from '@temporalio/client';
+import { z } from 'zod';
 import { applySchedule, triggerCycle } from '../../activities/schedule.ts';
 import { holdSegments, releaseSegments } from '../../data/event-log/hold.ts';
 import { requestCycle } from '../../store/cycle-requests.ts';
@@ -7,6 +8,7 @@ import { listCycles } from '../../store/cycles.ts';
 import type { Database } from '../../store/database.ts';
 import { applyLine } from '../../store/lines.ts';
 import type { CycleRecord } from '../../store/types.ts';
+import { readVersion } from '../../store/versions.ts';
 import type { trainingCycle } from '../../workflows/training-cycle.ts';
 import {
   forceRollbackSignal,
@@ -71,12 +73,28 @@ export async function playStory(stage: Stage, scenes: readonly Scene[], firstAtM
       say('  the late rows arrive');
     }
     played.push(judge({ scene, workflowId: cycle.workflowId, result }));
+    if (result.version !== null) say(`  offline: ${await offlineFigures(stage.db, { line, version: result.version })}`);
     say(
       `  ${result.outcome}${result.version === null ? '' : `, version ${String(result.version)}`}: ${result.reasons[0]?.message ?? ''}`,
     );
   }
   await client.schedule.getHandle(`freshet-${first.config.line}`).pause('the demo has ended');
   return played;
+}
+
+const evaluationSchema = z.object({
+  evaluation: z.object({
+    challengerMetrics: z.object({ auc: z.object({ estimate: z.number() }) }),
+    championMetrics: z.object({ auc: z.object({ estimate: z.number() }) }).nullable(),
+  }),
+});
+
+/** What the holdout said of a version before anybody saw it. */
+async function offlineFigures(db: Database, of: { line: string; version: number }): Promise<string> {
+  const { metrics } = await readVersion(db, of);
+  const { challengerMetrics, championMetrics } = evaluationSchema.parse(metrics).evaluation;
+  const champion = championMetrics === null ? 'no champion' : `champion ${championMetrics.auc.estimate.toFixed(3)}`;
+  return `AUC ${challengerMetrics.auc.estimate.toFixed(3)} on the holdout (${champion})`;
 }
 
 function judge({ scene, workflowId, result }: Omit<PlayedScene, 'deviations'>): PlayedScene {

@@ -13,15 +13,6 @@ export interface Installation {
   artifacts: string;
 }
 
-const DEFAULTS: Installation = {
-  databaseUrl: 'postgres://postgres:postgres@127.0.0.1:15432/freshet',
-  temporalAddress: '127.0.0.1:7233',
-  temporalNamespace: 'default',
-  temporalUiUrl: null,
-  gatewayUrl: null,
-  artifacts: join(projectRoot(), '.freshet', 'artifacts'),
-};
-
 const schema = z.object({
   databaseUrl: z.string(),
   temporalAddress: z.string(),
@@ -38,8 +29,8 @@ export function installationDir(env: NodeJS.ProcessEnv = process.env): string {
 
 /** Environment variables first, then what runs from this folder, then the usual ports. */
 export async function readInstallation(env: NodeJS.ProcessEnv = process.env): Promise<Installation> {
-  const written = await readFile(stackFile(installationDir(env)), 'utf8').catch(() => null);
-  const running = written === null ? DEFAULTS : (schema.safeParse(JSON.parse(written)).data ?? DEFAULTS);
+  const dataDir = installationDir(env);
+  const running = (await readStackFile(dataDir)) ?? usualPlaces(dataDir);
   return {
     databaseUrl: env['DATABASE_URL'] ?? running.databaseUrl,
     temporalAddress: env['TEMPORAL_ADDRESS'] ?? running.temporalAddress,
@@ -48,6 +39,22 @@ export async function readInstallation(env: NodeJS.ProcessEnv = process.env): Pr
     gatewayUrl: env['FRESHET_GATEWAY_URL'] ?? running.gatewayUrl,
     artifacts: env['FRESHET_ARTIFACTS'] ?? running.artifacts,
   };
+}
+
+function usualPlaces(dataDir: string): Installation {
+  return {
+    databaseUrl: 'postgres://postgres:postgres@127.0.0.1:15432/freshet',
+    temporalAddress: '127.0.0.1:7233',
+    temporalNamespace: 'default',
+    temporalUiUrl: null,
+    gatewayUrl: null,
+    artifacts: join(dataDir, 'artifacts'),
+  };
+}
+
+async function readStackFile(dataDir: string): Promise<Installation | null> {
+  const written = await readFile(stackFile(dataDir), 'utf8').catch(() => null);
+  return written === null ? null : (schema.safeParse(JSON.parse(written)).data ?? null);
 }
 
 export async function writeInstallation(dataDir: string, installation: Installation): Promise<void> {

@@ -148,7 +148,15 @@ describe('during the canary', () => {
       line: freshet.line,
       who: 'ann',
       why: 'Temporal is down',
-      alert: { dedupKey: `direct-${String(cycleId)}`, severity: 'warning', page: false, line: freshet.line, title: 't', text: '', fields: {} },
+      alert: {
+        dedupKey: `direct-${String(cycleId)}`,
+        severity: 'warning',
+        page: false,
+        line: freshet.line,
+        title: 't',
+        text: '',
+        fields: {},
+      },
     });
     const { epoch } = await currentRoute(freshet.db, freshet.line);
     const result = await handle.result();

@@ -117,15 +117,20 @@ describe.skipIf(server.kind !== 'found')('the production defaults', () => {
     const connection = environment.nativeConnection;
     const queues = ['data', 'gpu', 'rollout'].map((role) => `defaults-${role}`);
     const workers = await Promise.all(
-      queues.map(async (taskQueue) => Worker.create({ connection, taskQueue, workflowBundle: await workflowBundle(), activities })),
+      queues.map(async (taskQueue) =>
+        Worker.create({ connection, taskQueue, workflowBundle: await workflowBundle(), activities }),
+      ),
     );
     const running = workers.map((worker) => worker.run());
     try {
-      const handle = await environment.client.workflow.start<(input: TrainingCycleInput) => Promise<CycleResult>>(CYCLE_WORKFLOW, {
-        workflowId: `defaults-${String(Math.random())}`,
-        taskQueue: 'defaults-rollout',
-        args: [{ line: 'test-line', trigger: 'test' }],
-      });
+      const handle = await environment.client.workflow.start<(input: TrainingCycleInput) => Promise<CycleResult>>(
+        CYCLE_WORKFLOW,
+        {
+          workflowId: `defaults-${String(Math.random())}`,
+          taskQueue: 'defaults-rollout',
+          args: [{ line: 'test-line', trigger: 'test' }],
+        },
+      );
       const result = await handle.result();
       await replay(handle);
       return { result, recorded };
@@ -151,7 +156,10 @@ describe.skipIf(server.kind !== 'found')('the production defaults', () => {
 
     expect(result.outcome).toBe('rolledBack');
     expect(recorded.checksAtMs).toHaveLength(12);
-    const { confirmedAtMs, firstFailedCheckAtMs } = result.rollback ?? { confirmedAtMs: Infinity, firstFailedCheckAtMs: 0 };
+    const { confirmedAtMs, firstFailedCheckAtMs } = result.rollback ?? {
+      confirmedAtMs: Infinity,
+      firstFailedCheckAtMs: 0,
+    };
     expect(confirmedAtMs - (firstFailedCheckAtMs ?? 0)).toBeLessThan(180_000);
     expect(recorded.calls).toEqual(['rollback']);
   });

@@ -34,7 +34,15 @@ describe('a cycle that goes well', () => {
 
     expect(result, JSON.stringify(result.reasons)).toMatchObject({ outcome: 'promoted', version: 2, rollback: null });
     const routes = await routeHistory(freshet.db, { line: freshet.line });
-    expect(routes.map(({ stable, canary, canaryShare, holdback, shadow }) => [stable, canary, canaryShare, holdback, shadow])).toEqual([
+    expect(
+      routes.map(({ stable, canary, canaryShare, holdback, shadow }) => [
+        stable,
+        canary,
+        canaryShare,
+        holdback,
+        shadow,
+      ]),
+    ).toEqual([
       [2, null, 0, 0, null],
       [1, 2, 0.9, 0.1, null],
       [1, 2, 0.5, 0.1, null],

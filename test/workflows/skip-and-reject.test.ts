@@ -38,7 +38,10 @@ describe('a cycle that does not get as far as users', () => {
   });
 
   it('is rejected when the challenger is worse than the champion, and keeps the version on record', async () => {
-    const result = await freshet.runCycle({ training: { command: fixtureTrainer('falling') }, gate: { thresholds: [] } });
+    const result = await freshet.runCycle({
+      training: { command: fixtureTrainer('falling') },
+      gate: { thresholds: [] },
+    });
 
     expect(result.outcome).toBe('rejected');
     expect(await readVersion(freshet.db, { line: freshet.line, version: result.version ?? -1 })).toMatchObject({
@@ -101,7 +104,10 @@ describe('a cycle that does not get as far as users', () => {
   });
 
   it('lets one of two starts at once have the line', async () => {
-    await freshet.configure({ training: { command: fixtureTrainer('rising') }, gate: { thresholds: [{ metric: 'auc', min: 0.99 }] } });
+    await freshet.configure({
+      training: { command: fixtureTrainer('rising') },
+      gate: { thresholds: [{ metric: 'auc', min: 0.99 }] },
+    });
 
     const handles = await Promise.all([freshet.startCycle(), freshet.startCycle()]);
     const results = await Promise.all(handles.map((handle) => handle.result()));
