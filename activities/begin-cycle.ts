@@ -49,7 +49,7 @@ export async function beginCycle(deps: RolloutDependencies, input: BeginCycleInp
   const claim = await claimCycle(deps.db, {
     ...input,
     trigger,
-    isRunOver: (run) => isRunOver(deps.temporal, run),
+    isRunOver: ({ workflowId }) => isRunOver(deps.temporal, workflowId),
   });
   if (claim.kind === 'busy') return { kind: 'busy', by: claim.by.workflowId };
   if (claim.kind === 'cycleClosed') return { kind: 'closed', reason: explainRefusal(claim).reason };
@@ -74,10 +74,7 @@ export async function beginCycle(deps: RolloutDependencies, input: BeginCycleInp
   };
 }
 
-async function isRunOver(
-  client: Client,
-  { workflowId, runId }: { workflowId: string; runId: string },
-): Promise<boolean> {
+async function isRunOver(client: Client, workflowId: string): Promise<boolean> {
   try {
     // The newest run of the workflow: after a reset the cycle's row still names the run before it.
     const { status } = await client.workflow.getHandle(workflowId).describe();

@@ -12,7 +12,7 @@ import type { LineConfig } from '../config/schema.ts';
 export interface ApplyScheduleOptions {
   /** The installation's task queues; `freshet` unless several share one namespace. */
   queuePrefix?: string;
-  /** When the first cycle is due, Unix ms; by default Temporal aligns intervals to the epoch. */
+  /** When the first cycle is due, Unix ms in whole seconds; by default Temporal aligns intervals to the epoch. */
   firstAtMs?: number;
   paused?: boolean;
 }
@@ -28,11 +28,7 @@ export async function applySchedule(
 ): Promise<'created' | 'updated'> {
   const { line, schedule } = config;
   const every = Math.max(1_000, Math.round(schedule.every / 1_000) * 1_000);
-  const spec = {
-    intervals: [
-      { every, ...(firstAtMs === undefined ? {} : { offset: (Math.round(firstAtMs / 1_000) * 1_000) % every }) },
-    ],
-  };
+  const spec = { intervals: [{ every, ...phase(firstAtMs, every) }], ...start(firstAtMs) };
   const action = {
     type: 'startWorkflow' as const,
     workflowType: CYCLE_WORKFLOW,
@@ -55,6 +51,16 @@ export async function applySchedule(
   }
   await client.schedule.getHandle(scheduleId(line)).update((previous) => ({ ...previous, spec, action, policies }));
   return 'updated';
+}
+
+/** Intervals are aligned to the epoch; the offset moves them so that one begins at `firstAtMs`. */
+function phase(firstAtMs: number | undefined, every: number): { offset?: number } {
+  return firstAtMs === undefined ? {} : { offset: (Math.round(firstAtMs / 1_000) * 1_000) % every };
+}
+
+/** Nothing is due before: one interval earlier would be in phase, too. */
+function start(firstAtMs: number | undefined): { startAt?: Date } {
+  return firstAtMs === undefined ? {} : { startAt: new Date(firstAtMs - 500) };
 }
 
 /**

@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Feature, LineConfig } from '../config/schema.ts';
 import { takeSnapshot as takeSnapshotOf } from '../data/snapshot.ts';
 import { readCycle } from '../store/cycles.ts';
 import { readEventNow } from '../store/event-clock.ts';
@@ -28,7 +29,8 @@ export async function takeSnapshot(deps: DataDependencies, input: { cycleId: str
   const workDir = join(deps.workRoot, 'snapshots', encodeURIComponent(input.cycleId));
   try {
     const { snapshotId, manifest } = await takeSnapshotOf({
-      config: cycle.config,
+      // The champion is scored on these rows, too: a feature that the config dropped since is still its input.
+      config: { ...cycle.config, features: [...cycle.config.features, ...dropped(parent.features, cycle.config)] },
       cycleId: input.cycleId,
       eventNowMs,
       sinceMs: parent.cutoffMs,
@@ -51,13 +53,21 @@ export async function takeSnapshot(deps: DataDependencies, input: { cycleId: str
   }
 }
 
-async function trainedUpTo(
-  deps: DataDependencies,
-  cycle: CycleRecord,
-): Promise<{ cutoffMs: number | null; takenAtMs: number | null }> {
-  if (cycle.stableAtStart === INPUT_ORDER_VERSION) return { cutoffMs: null, takenAtMs: null };
+interface Parent {
+  cutoffMs: number | null;
+  takenAtMs: number | null;
+  features: readonly Feature[];
+}
+
+async function trainedUpTo(deps: DataDependencies, cycle: CycleRecord): Promise<Parent> {
+  if (cycle.stableAtStart === INPUT_ORDER_VERSION) return { cutoffMs: null, takenAtMs: null, features: [] };
   const parent = await readVersion(deps.db, { line: cycle.line, version: cycle.stableAtStart });
   const { snapshotId } = parent.lineage;
   const takenAtMs = snapshotId === undefined ? null : (await snapshotManifest(deps.db, snapshotId)).eventNowMs;
-  return { cutoffMs: parent.trainingCutoffMs, takenAtMs };
+  return { cutoffMs: parent.trainingCutoffMs, takenAtMs, features: parent.features };
+}
+
+function dropped(features: readonly Feature[], config: LineConfig): Feature[] {
+  const kept = new Set(config.features.map(({ name }) => name));
+  return features.filter(({ name }) => !kept.has(name));
 }

@@ -1,22 +1,7 @@
+import { SNAPSHOT_COLUMNS } from '../config/fields.ts';
 import type { Feature } from '../config/schema.ts';
 import { DataError } from './data-error.ts';
 import { sqlName } from './duckdb.ts';
-
-/** Columns of a snapshot's Parquet files, before one column a feature. */
-const ROW_COLUMNS: Record<string, string> = {
-  impression_id: 'VARCHAR',
-  request_id: 'VARCHAR',
-  user_id: 'VARCHAR',
-  item_id: 'VARCHAR',
-  event_time_ms: 'BIGINT',
-  arrived_at_ms: 'BIGINT',
-  position: 'INTEGER',
-  version: 'INTEGER',
-  arm: 'VARCHAR',
-  propensity: 'DOUBLE',
-  score: 'DOUBLE',
-  label: 'TINYINT',
-};
 
 /** Columns that hold a value in every row. */
 export const KEY_COLUMNS = ['impression_id', 'user_id', 'item_id', 'event_time_ms', 'arrived_at_ms', 'label'] as const;
@@ -24,14 +9,14 @@ export const KEY_COLUMNS = ['impression_id', 'user_id', 'item_id', 'event_time_m
 /** Names and types of a snapshot's columns, in order: a categorical feature is its 64-bit id, a numeric one NULL where missing. */
 export function snapshotColumns(features: readonly Feature[]): { name: string; type: string }[] {
   return [
-    ...Object.entries(ROW_COLUMNS).map(([name, type]) => ({ name, type })),
+    ...Object.entries(SNAPSHOT_COLUMNS).map(([name, type]) => ({ name, type })),
     ...features.map(({ name, kind }) => ({ name, type: kind === 'categorical' ? 'BIGINT' : 'FLOAT' })),
   ];
 }
 
 /** @throws DataError when a feature's name is taken by another column (SQL names do not differ by case). */
 export function refuseClashingNames(features: readonly Feature[]): void {
-  const taken = new Set<string>(Object.keys(ROW_COLUMNS));
+  const taken = new Set<string>(Object.keys(SNAPSHOT_COLUMNS));
   for (const { name } of features) {
     if (taken.has(name.toLowerCase())) {
       throw new DataError(

@@ -30,6 +30,11 @@ export interface StartWorkerOptions {
   workflowBundle?: NonNullable<WorkerOptions['workflowBundle']>;
 }
 
+/**
+ * Cancellation reaches an activity with the answer to a heartbeat, and heartbeats are throttled to four fifths of their
+ * timeout unless told otherwise: a trainer would hear of it half a minute late.
+ */
+const HEARTBEAT_THROTTLE = '1s';
 /** Time running activities get on shutdown: a trainer has 10 s for its checkpoint. */
 const SHUTDOWN_GRACE = '15s';
 
@@ -54,6 +59,8 @@ export async function startWorker(
     namespace: env.TEMPORAL_NAMESPACE,
     taskQueue: taskQueue(role, env.FRESHET_QUEUE_PREFIX),
     shutdownGraceTime: SHUTDOWN_GRACE,
+    maxHeartbeatThrottleInterval: HEARTBEAT_THROTTLE,
+    defaultHeartbeatThrottleInterval: HEARTBEAT_THROTTLE,
     ...deployment(env),
     ...(await roleOptions(role, { ...options, core, closers })),
   });

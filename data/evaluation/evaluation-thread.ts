@@ -1,5 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import type { Evaluation } from '../../policy/gate.ts';
+import { ModelError } from '../../scoring/model-session.ts';
 import { DataError } from '../data-error.ts';
 import { compareModels } from './compare-models.ts';
 import type { ThreadInput } from './evaluate.ts';
@@ -15,8 +16,13 @@ async function report({ input, stop }: ThreadInput): Promise<ThreadReport> {
     return { kind: 'done', evaluation: await compareModels(input, checkpoint) };
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    return { kind: error instanceof DataError ? 'badData' : 'failed', message };
+    return { kind: repeatsItself(error) ? 'badData' : 'failed', message };
   }
+}
+
+/** Bad rows and a broken model are as bad on the next try. */
+function repeatsItself(error: unknown): boolean {
+  return error instanceof DataError || (error instanceof Error && error.cause instanceof ModelError);
 }
 
 parentPort?.postMessage(await report(workerData as ThreadInput));

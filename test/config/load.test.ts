@@ -22,6 +22,11 @@ test.each([
     'line: a\nfeatures: [{ kind: catgorical, name: topic }]',
     ['features[0].kind: unknown feature kind: expected "categorical" or "numeric"'],
   ],
+  [
+    'a feature named like a column of every snapshot',
+    'line: a\nfeatures: [{ kind: categorical, name: User_Id }]',
+    ['features[0].name: feature "User_Id" is a column of every snapshot'],
+  ],
   ['a misspelt key', `${MINIMAL}canary: { widow: 30m }`, ['canary.widow: unknown key']],
   [
     'a duration without a unit',

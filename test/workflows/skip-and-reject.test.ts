@@ -68,6 +68,22 @@ describe('a cycle that does not get as far as users', () => {
     await servesVersionOneAlone();
   });
 
+  it('scores the champion on its own features, also on one that the config dropped since', async () => {
+    const result = await freshet.runCycle({
+      features: [
+        { kind: 'categorical', name: 'topic', buckets: 101, dim: 2 },
+        { kind: 'numeric', name: 'noise' },
+      ],
+      gate: { tolerance: 0, thresholds: [] },
+    });
+
+    const { metrics } = await readVersion(freshet.db, { line: freshet.line, version: result.version ?? -1 });
+    expect(metrics).toMatchObject({
+      evaluation: { champion: 1, championMetrics: { auc: { estimate: expect.closeTo(0.75, 1) as number } } },
+    });
+    expect(result.outcome).toBe('rejected');
+  });
+
   it('goes on from the checkpoint of a trainer whose machine was taken away', async () => {
     const result = await freshet.runCycle({
       training: { command: fixtureTrainer('rising', 'flaky') },

@@ -1,0 +1,115 @@
+import { z } from 'zod';
+import { duration } from './duration.ts';
+import { columnName, share } from './fields.ts';
+
+export const shadowSection = z
+  .object({
+    duration: duration
+      .default(900_000)
+      .describe('Operating. 15m: enough mirrored requests for errors, latency and score distribution.'),
+    share: share.default(1).describe('Share of requests that are copied.'),
+    minRequests: z
+      .number()
+      .int()
+      .min(1)
+      .default(30)
+      .describe('Fewer copies than this say nothing: the phase is extended once, then the cycle is rejected.'),
+    maxErrorRate: share.default(0.01),
+    maxScoreShift: z
+      .number()
+      .positive()
+      .default(0.15)
+      .describe('Absolute difference of the mean scores, paired. A refreshed model moves by hundredths.'),
+    maxLatencyRatio: z.number().positive().default(3).describe("Challenger's mean scoring time over the stable's."),
+    onDivergence: z.enum(['reject', 'warn']).default('reject'),
+  })
+  .strict()
+  .prefault({});
+
+export const canarySection = z
+  .object({
+    steps: z
+      .array(z.number().gt(0).max(100))
+      .min(1)
+      .default([1, 5, 25, 50, 100])
+      .describe(
+        'Percent of traffic; 100 means all but the holdback. Small first: harm is bounded by exposure times detection time.',
+      ),
+    window: duration.default(1_800_000).describe('Operating. 30m, over the whole ramp.'),
+    checkEvery: duration
+      .default(60_000)
+      .describe('Operating. The detection time of three failures in a row is three of these.'),
+    failuresToRollBack: z
+      .number()
+      .int()
+      .min(1)
+      .default(3)
+      .describe('Consecutive: one noisy minute rolls nothing back.'),
+    maxUnknown: duration
+      .default(300_000)
+      .describe('Operating. `unknown` alone renews the lease for at most this long.'),
+    holdback: share
+      .max(0.5)
+      .default(0.05)
+      .describe('Share that stays on the old stable until the window ends: there is always a control.'),
+    lease: duration
+      .default(100_000)
+      .describe('Real time. From the start of a renewing check: one check, its slack, and still inside three minutes.'),
+    rollbackDeadline: duration
+      .default(180_000)
+      .describe('Real time. Three minutes from the first failed check to the confirmed rollback; then it pages.'),
+    pauseLimit: duration
+      .default(14_400_000)
+      .describe('Operating. A pause ends after 4h: rolls back, or aborts before shadow.'),
+  })
+  .strict()
+  .prefault({});
+
+export const healthSection = z
+  .object({
+    bucket: duration.default(10_000).describe('Operating. Width of the buckets the gateways sum in.'),
+    feedbackDelay: duration
+      .default(120_000)
+      .describe('Operating. Quality reads only buckets older than this, for both arms alike.'),
+    minImpressions: z
+      .number()
+      .int()
+      .min(1)
+      .default(30)
+      .describe('Labelled impressions an arm; below it the check is `insufficient`.'),
+    z: z.number().positive().default(2.33).describe('One-sided, 1 % a single look at a fixed time.'),
+    quality: z
+      .array(z.enum(['logLoss', 'clickThroughRate']))
+      .min(1)
+      .default(['clickThroughRate', 'logLoss'])
+      .describe(
+        'Compared canary against concurrent stable. A replayed log can not answer differently to a better ranking: such lines compare log loss only.',
+      ),
+    maxErrorRate: share.default(0.02).describe('Canary requests that stable had to answer.'),
+    maxLatency: duration.default(250).describe('Real time. Mean canary scoring time.'),
+    prometheus: z
+      .array(
+        z
+          .object({
+            name: columnName,
+            query: z.string().min(1).describe('Instant query; `{line}`, `{version}` and `{arm}` are replaced.'),
+            max: z.number().optional(),
+            min: z.number().optional(),
+          })
+          .strict(),
+      )
+      .default([])
+      .describe('Further limits read from Prometheus (PROMETHEUS_URL).'),
+  })
+  .strict()
+  .prefault({});
+
+export const explorationSection = z
+  .object({
+    share: share
+      .max(0.2)
+      .default(0.01)
+      .describe('1-2 % of traffic is shuffled, its propensity logged: the only data the model did not choose itself.'),
+  })
+  .strict()
+  .prefault({});

@@ -1,0 +1,54 @@
+import { Client, Connection, ScheduleOverlapPolicy } from '@temporalio/client';
+import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
+import { applySchedule, pauseSchedule, triggerCycle } from '../../activities/schedule.ts';
+import { scheduleId } from '../../config/names.ts';
+
+const line = `schedule-${String(process.pid)}`;
+const every = 7_200_000;
+const config = { line, schedule: { every, catchUp: every } };
+let connection: Connection;
+let client: Client;
+
+beforeAll(async () => {
+  connection = await Connection.connect({ address: inject('temporalAddress') });
+  client = new Client({ connection });
+});
+
+afterEach(async () => {
+  await client.schedule
+    .getHandle(scheduleId(line))
+    .delete()
+    .catch(() => undefined);
+});
+
+afterAll(async () => {
+  await connection.close();
+});
+
+describe('the schedule of a line', () => {
+  it('fires first when it is told to, not an interval earlier, and then every interval', async () => {
+    const firstAtMs = Math.ceil(Date.now() / 1_000) * 1_000 + every + 2_000;
+
+    expect(await applySchedule(client, config, { firstAtMs })).toBe('created');
+
+    const { info, policies } = await client.schedule.getHandle(scheduleId(line)).describe();
+    expect(info.nextActionTimes.slice(0, 2).map((time) => time.getTime())).toEqual([firstAtMs, firstAtMs + every]);
+    expect(policies).toMatchObject({ overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: every });
+  });
+
+  it('is brought in line with a changed config, and stays paused when it was', async () => {
+    await applySchedule(client, config);
+    await pauseSchedule(client, { line, note: 'by hand' });
+
+    expect(await applySchedule(client, { line, schedule: { every: 3_600_000, catchUp: 60_000 } })).toBe('updated');
+
+    const { spec, state } = await client.schedule.getHandle(scheduleId(line)).describe();
+    expect(spec.intervals?.[0]?.every).toBe(3_600_000);
+    expect(state).toMatchObject({ paused: true, note: 'by hand' });
+  });
+
+  it('is named with what to do when a cycle is triggered without one; pausing none is no error', async () => {
+    await expect(triggerCycle(client, line)).rejects.toThrow(/freshet schedule apply/);
+    await expect(pauseSchedule(client, { line, note: '' })).resolves.toBeUndefined();
+  });
+});
