@@ -44,10 +44,7 @@ const SHUTDOWN_GRACE = '15s';
  *
  * @throws Error that names the address when Temporal or Postgres can not be reached.
  */
-export async function startWorker(
-  role: WorkerRole,
-  options: StartWorkerOptions,
-): Promise<RunningWorker> {
+export async function startWorker(role: WorkerRole, options: StartWorkerOptions): Promise<RunningWorker> {
   const { env, logger } = options;
   const connection = await connectWorker(env);
   const db = openDatabase(env.DATABASE_URL);
