@@ -35,7 +35,7 @@ export async function prepareChallenger(context: CycleContext, { data, gpu }: Ac
       [{ cycleId, snapshotId }],
     ),
   );
-  journal.notes.push(...report.silenced.map((reason) => `silenced: ${reason.message}`));
+  journal.notes.push(...report.silenced.map(({ code, message }) => `${code}: ${message}`));
   if (report.verdict !== 'pass') throw skip(report.reasons);
 
   const training = await phase(

@@ -88,31 +88,33 @@ export class CycleJournal {
   markdown(paused: CycleStatus['paused']): string {
     const versions = `champion ${this.champion === null ? 'none' : `v${String(this.champion)}`}, challenger ${this.version === null ? 'not yet' : `v${String(this.version)}`}`;
     const canary = this.canaryPercent === null ? '' : ` at ${String(this.canaryPercent)} % of traffic`;
-    const lines = [
+    const approval = this.waitingForApproval;
+    const { last, total } = this.checks;
+    const blocks = [
       `### ${this.line}: ${this.outcome ?? `${this.phase}${canary}`}`,
       `${versions}; started by ${this.trigger}`,
       ...(paused === null ? [] : [`**Paused** by ${paused.who}: ${paused.reason}`]),
-      ...(this.waitingForApproval === null
+      ...(approval === null
         ? []
-        : [
-            `**Waits for approval** of v${String(this.waitingForApproval.version)} until ${this.waitingForApproval.until}: \`freshet approve ${this.line} --version ${String(this.waitingForApproval.version)} --who NAME --reason TEXT\``,
-          ]),
-      ...(this.checks.last === null
-        ? []
-        : [
-            `Health check ${String(this.checks.total)}: **${this.checks.last.status}**`,
-            ...bullets(this.checks.last.reasons),
-          ]),
-      ...(this.reasons.length === 0 ? [] : ['Reasons', ...bullets(this.reasons)]),
-      ...(this.notes.length === 0 ? [] : ['Notes', ...this.notes.map((note) => `- ${note}`)]),
-      '| phase | started | ended |',
-      '| --- | --- | --- |',
-      ...this.phases.map((times) => `| ${times.phase} | ${times.startedAt} | ${times.endedAt ?? ''} |`),
+        : [`**Waits for approval** until ${approval.until}: \`${approveCommand(this.line, approval.version)}\``]),
+      ...(this.reasons.length === 0 ? [] : [`**Reasons**`, bullets(this.reasons)]),
+      ...(last === null ? [] : [`**Check ${String(total)}: ${last.status}**`, bullets(last.reasons)]),
+      ...(this.notes.length === 0 ? [] : ['**Notes**', this.notes.map((note) => `- ${note}`).join('\n')]),
+      ['| phase | started (UTC) | seconds |', '| --- | --- | --- |', ...this.phases.map(phaseRow)].join('\n'),
     ];
-    return lines.join('\n');
+    return blocks.filter((block) => block !== '').join('\n\n');
   }
 }
 
-function bullets(reasons: Reason[]): string[] {
-  return reasons.map((reason) => `- \`${reason.code}\` ${reason.message}`);
+function phaseRow({ phase, startedAt, endedAt }: PhaseTimes): string {
+  const seconds = endedAt === null ? '' : ((Date.parse(endedAt) - Date.parse(startedAt)) / 1_000).toFixed(1);
+  return `| ${phase} | ${startedAt.slice(0, 19).replace('T', ' ')} | ${seconds} |`;
+}
+
+function approveCommand(line: string, version: number): string {
+  return `freshet approve ${line} --version ${String(version)} --who NAME --reason TEXT`;
+}
+
+function bullets(reasons: Reason[]): string {
+  return reasons.map((reason) => `- \`${reason.code}\` ${reason.message}`).join('\n');
 }

@@ -47,13 +47,15 @@ export async function runShadow(
     await ticks.next(`next look at the shadow of version ${String(candidate.version)}`);
     const { verdict, refused } = await attempt<ReadShadowResult>(
       () =>
-        monitor.readShadow({
-          cycleId,
-          line,
-          version: candidate.version,
-          epoch: route.epoch,
-          silenced: plan.shadowDivergenceSilenced,
-        }),
+        monitor.readShadow.executeWithOptions({ summary: `version ${String(candidate.version)} in shadow` }, [
+          {
+            cycleId,
+            line,
+            version: candidate.version,
+            epoch: route.epoch,
+            silenced: plan.shadowDivergenceSilenced,
+          },
+        ]),
       (reason) => ({ verdict: { status: 'unknown', reasons: [reason] }, refused: null }),
     );
     context.journal.checked({ status: verdict.status, reasons: verdict.reasons, breaker: null });
@@ -90,20 +92,25 @@ export async function runCanary(
   const watch: Watch = { breaker: initialBreaker(), allowedMs: 2 * window };
   let expectedEpoch = epoch;
   for (const [index, step] of rampSteps({ steps: plan.canary.steps, holdback, windowMs: window }).entries()) {
-    const percent = Math.round(step.share * 1_000) / 10;
+    const percent = percentOf(step);
     const route = await move(context, {
       ...candidate,
       expectedEpoch,
       step: `canary-${String(index + 1)}`,
       change: { kind: 'canary', share: step.share, holdback },
-      why: `canary of version ${String(candidate.version)} at ${String(percent)} %`,
+      why: `canary of version ${String(candidate.version)} at ${percent} %`,
     });
-    context.journal.canaryPercent = percent;
+    context.journal.canaryPercent = Number(percent);
     show(context);
     await watchStep(context, monitor, { candidate, step, route, watch });
     expectedEpoch = route.epoch;
   }
   return expectedEpoch;
+}
+
+/** Percent of traffic, to a tenth. */
+function percentOf({ share }: RampStep): string {
+  return String(Math.round(share * 1_000) / 10);
 }
 
 interface Watch {
@@ -125,14 +132,19 @@ async function watchStep(
     await ticks.next(`next health check of version ${String(candidate.version)}`);
     const { verdict, breaker, decision, refused } = await attempt<CheckHealthResult>(
       () =>
-        monitor.checkHealth({
-          cycleId,
-          line,
-          version: candidate.version,
-          stepEpoch: route.epoch,
-          stepStartedAtMs: route.sinceMs,
-          breaker: watch.breaker,
-        }),
+        monitor.checkHealth.executeWithOptions(
+          { summary: `version ${String(candidate.version)} at ${percentOf(step)} %` },
+          [
+            {
+              cycleId,
+              line,
+              version: candidate.version,
+              stepEpoch: route.epoch,
+              stepStartedAtMs: route.sinceMs,
+              breaker: watch.breaker,
+            },
+          ],
+        ),
       (reason) => unknownCheck(context, watch.breaker, reason),
     );
     watch.breaker = breaker;

@@ -1,6 +1,8 @@
 import { setTimeout as wait } from 'node:timers/promises';
+import type { WorkflowFailedError } from '@temporalio/client';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { LineConfigInput } from '../../config/schema.ts';
+import { registerProcess, removeProcess, touchProcess } from '../../store/processes.ts';
 import { currentRoute } from '../../store/routes.ts';
 import { readVersion } from '../../store/versions.ts';
 import { forceRollbackSignal } from '../../workflows/messages.ts';
@@ -74,6 +76,36 @@ describe('a canary that is worse', () => {
 
     expect(result.outcome).toBe('rolledBack');
     expect(result.reasons[0]?.code).toBe('breaker.unknown');
+  });
+});
+
+describe('a rollback that a gateway does not confirm', () => {
+  it('pages at the deadline, goes on trying, and fails the workflow once it is confirmed', async () => {
+    await freshet.configure({ canary: { window: '60s', lease: '2s', rollbackDeadline: '3s' } });
+    const handle = await freshet.startCycle();
+    const { cycleId } = await untilStatus(handle, ({ canaryPercent }) => canaryPercent !== null);
+    // Alive, and never done with the requests it routed under the canary's epoch.
+    const stuck = { processId: 'stuck', line: freshet.line, boot: 'b' };
+    await registerProcess(freshet.db, stuck);
+    const alive = setInterval(() => void touchProcess(freshet.db, stuck), 200);
+    await handle.signal(forceRollbackSignal, { who: 'ann', reason: 'now' });
+
+    const paged = async (): Promise<boolean> => {
+      const { rowCount } = await freshet.db.query('select from outbox where page and dedup_key = $1', [
+        `${String(cycleId)}/late`,
+      ]);
+      return rowCount === 1;
+    };
+    while (!(await paged())) await wait(100);
+    await servesVersionOneAlone();
+    const early = await Promise.race([handle.result(), wait(500).then(() => 'still trying')]);
+    expect(early).toBe('still trying');
+    clearInterval(alive);
+    await removeProcess(freshet.db, stuck);
+
+    const error: unknown = await handle.result().catch((thrown: unknown) => thrown);
+    expect((error as WorkflowFailedError).cause?.message).toMatch(/confirmed only after its deadline/);
+    await replay(handle);
   });
 });
 
