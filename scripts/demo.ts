@@ -12,6 +12,7 @@ import { demoReport, formatReport, writeReport } from './demo/report.ts';
 import { storyScenes } from './demo/scenes.ts';
 import { playStory, type PlayedScene } from './demo/story.ts';
 import { setUp } from './setup.ts';
+import { describeTrainingDevice } from './stack/gpu.ts';
 import { forgetInstallation, installationDir, writeInstallation } from './stack/installation.ts';
 import { stopOnSignals, Supervisor } from './stack/processes.ts';
 import { messageOf } from './stack/say.ts';
@@ -57,6 +58,7 @@ async function main(): Promise<void> {
       say,
       env: { ...GATEWAY_PACE, FRESHET_LOG_TABLE: logTable(source, dataDir) },
     });
+    say(await describeTrainingDevice());
     const access = new Access(services.env);
     const db = await access.database();
     await writeInstallation(installationDir(), {

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { join } from 'node:path';
 import { setUp } from '../setup.ts';
+import { describeTrainingDevice } from '../stack/gpu.ts';
 import { forgetInstallation, installationDir, writeInstallation } from '../stack/installation.ts';
 import { type RunningProcess, stopOnSignals, Supervisor } from '../stack/processes.ts';
 import { messageOf, type Say } from '../stack/say.ts';
@@ -54,6 +55,7 @@ async function up(files: string[], { speed, who, json = false }: UpOptions): Pro
     const tools = await setUp('up', say);
     const stack = await startStack({ dataDir, supervisor, say, temporalCli: tools.temporalCli });
     const services = await startServices({ stack, dataDir, python: tools.python, supervisor, say });
+    say(await describeTrainingDevice());
     const installation = {
       ...stack,
       temporalNamespace: process.env['TEMPORAL_NAMESPACE'] ?? 'default',
