@@ -4,6 +4,7 @@ import type { Reason } from '../policy/verdict.ts';
 import { activeSilence } from '../policy/silences.ts';
 import { claimCycle } from '../store/cycles.ts';
 import { takeCycleRequest } from '../store/cycle-requests.ts';
+import { once } from '../store/effects.ts';
 import { currentRoute } from '../store/routes.ts';
 import { INPUT_ORDER_VERSION } from '../store/types.ts';
 import type { RolloutDependencies } from './dependencies.ts';
@@ -29,6 +30,8 @@ export interface CyclePlan {
   shadow: LineConfig['shadow'];
   canary: LineConfig['canary'];
   trainingTimeoutMs: number;
+  /** New scores that differ from the champion's by less than this everywhere are worth a warning. */
+  minScoreChange: number;
   shadowDivergenceSilenced: boolean;
   silences: { guard: string; until: string; reason: string }[];
 }
@@ -44,7 +47,9 @@ export type BeginCycleResult =
  * over, and what that run left routed is removed first. Repeating it for the same cycle returns the same plan.
  */
 export async function beginCycle(deps: RolloutDependencies, input: BeginCycleInput): Promise<BeginCycleResult> {
-  const request = await takeCycleRequest(deps.db, { line: input.line, freshMs: REQUEST_FRESH_MS });
+  const request = await once(deps.db, `${input.cycleId}/request`, (tx) =>
+    takeCycleRequest(tx, { line: input.line, freshMs: REQUEST_FRESH_MS }),
+  );
   const trigger = request === null ? input.trigger : `${request.trigger}: ${request.why} (${request.who})`;
   const claim = await claimCycle(deps.db, {
     ...input,
@@ -68,6 +73,7 @@ export async function beginCycle(deps: RolloutDependencies, input: BeginCycleInp
       shadow: config.shadow,
       canary: config.canary,
       trainingTimeoutMs: config.training.timeout,
+      minScoreChange: config.training.minScoreChange,
       shadowDivergenceSilenced: activeSilence(config.silences, 'shadow.divergence', Date.now()) !== null,
       silences: config.silences,
     },

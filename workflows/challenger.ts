@@ -54,6 +54,7 @@ export async function prepareChallenger(context: CycleContext, { data, gpu }: Ac
 
   enterPhase(context, 'gate');
   const { plan } = context;
+  journal.notes.push(...unchangedScores(evaluation, plan.minScoreChange));
   const gate = decideGate({ evaluation, config: plan.gate, hasChampion: plan.champion !== null });
 
   const version = await register(context, data, { snapshotId, training, evaluation, gate });
@@ -73,6 +74,14 @@ async function register(
   journal.version = version;
   upsertSearchAttributes([{ key: searchAttributes.version, value: version }]);
   return version;
+}
+
+/** A rate that is too small for the data trains a copy of the champion: it would pass every gate and refresh nothing. */
+function unchangedScores({ maxScoreChange }: Evaluation, minScoreChange: number): string[] {
+  if (maxScoreChange === null || maxScoreChange >= minScoreChange) return [];
+  return [
+    `warned: no score differs from the champion's by more than ${maxScoreChange.toFixed(4)} (expected ${String(minScoreChange)} somewhere): training.learningRate is most likely too small for this line`,
+  ];
 }
 
 /** Lets a passing challenger through, asks a person where the config says so, and rejects everything else. */

@@ -80,8 +80,8 @@ export class CycleJournal {
   }
 
   result(outcome: CycleResult['outcome']): CycleResult {
-    const { cycleId, line, version, reasons, phases, rollback } = this;
-    return { cycleId, line, outcome, version, reasons, phases, rollback };
+    const { cycleId, line, version, reasons, notes, phases, rollback } = this;
+    return { cycleId, line, outcome, version, reasons, notes, phases, rollback };
   }
 
   /** Shown by the Temporal UI beside the run. */

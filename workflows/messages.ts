@@ -66,6 +66,8 @@ export interface CycleResult {
   outcome: CycleOutcome;
   version: number | null;
   reasons: Reason[];
+  /** What else an operator should know: silenced guards and what they would have said, warnings, who approved. */
+  notes: string[];
   phases: PhaseTimes[];
   rollback: RollbackTimes | null;
 }

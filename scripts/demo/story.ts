@@ -1,5 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import type { Client, WorkflowHandle } from '@temporalio/client';
+import { WorkflowFailedError, type Client, type WorkflowHandle } from '@temporalio/client';
 import { z } from 'zod';
 import { applySchedule, triggerCycle } from '../../activities/schedule.ts';
 import { holdSegments, releaseSegments } from '../../data/event-log/hold.ts';
@@ -18,6 +18,7 @@ import {
   type CycleResult,
   type CycleStatus,
 } from '../../workflows/messages.ts';
+import { messageOf } from '../stack/say.ts';
 import { silencedGuards, type Scene } from './scenes.ts';
 
 /** How much of the traffic's newest quarter of a day a stuck shipper holds back. */
@@ -67,7 +68,10 @@ export async function playStory(stage: Stage, scenes: readonly Scene[], firstAtM
     const cycle = await cycleStart(stage, { line, dueAtMs, seen: index });
     const handle = client.workflow.getHandle<typeof trainingCycle>(cycle.workflowId, cycle.runId);
     if (scene.incident === 'operator') await actAsOperator(stage, handle);
-    const result = await handle.result();
+    const result = await handle.result().catch((error: unknown) => {
+      const cause = error instanceof WorkflowFailedError ? error.cause : error;
+      throw new Error(`cycle ${String(index + 1)} (${cycle.workflowId}) failed: ${messageOf(cause)}`, { cause: error });
+    });
     if (release !== null) {
       await release();
       say('  the late rows arrive');

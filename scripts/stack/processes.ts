@@ -62,6 +62,8 @@ export class Supervisor {
     mkdirSync(this.logDir, { recursive: true });
     const logFile = join(this.logDir, `${spec.name}.log`);
     const log = openSync(logFile, 'a');
+    // Before the process: from its first moment on there is somebody who would stop it.
+    this.#reaper ??= startReaper();
     const child = spawn(spec.command, spec.args, {
       stdio: ['ignore', log, log],
       detached: true,
@@ -70,12 +72,12 @@ export class Supervisor {
       ...(spec.uid === undefined ? {} : { uid: spec.uid }),
       ...(spec.gid === undefined ? {} : { gid: spec.gid }),
     });
+    if (child.pid !== undefined) this.#reaper.write(`+${child.pid} ${spec.stopSignal ?? 'SIGTERM'}\n`);
     const pid = await started(child, spec).finally(() => {
       closeSync(log);
     });
     const running = this.#describe({ child, pid, spec, logFile });
     this.#running.push(running);
-    this.#tellReaper(`+${String(pid)} ${spec.stopSignal ?? 'SIGTERM'}`);
     return running;
   }
 
@@ -101,7 +103,7 @@ export class Supervisor {
         // What it started and left behind goes with it.
         signalGroup(pid, 'SIGKILL');
         this.#running.splice(this.#running.indexOf(running), 1);
-        this.#tellReaper(`-${String(pid)}`);
+        this.#reaper?.write(`-${pid}\n`);
         resolve({ code, signal });
       });
     });
@@ -129,11 +131,6 @@ export class Supervisor {
       },
     };
     return running;
-  }
-
-  #tellReaper(line: string): void {
-    this.#reaper ??= startReaper();
-    this.#reaper.write(`${line}\n`);
   }
 }
 

@@ -40,7 +40,15 @@ function scripted(verdictOf: (check: number) => HealthVerdict['status'], now: ()
           champion: 1,
           trigger: 'test',
           epoch: 1,
-          ...{ gate, shadow, canary, trainingTimeoutMs: 7_200_000, shadowDivergenceSilenced: false, silences: [] },
+          ...{
+            gate,
+            shadow,
+            canary,
+            trainingTimeoutMs: 7_200_000,
+            minScoreChange: 0.005,
+            shadowDivergenceSilenced: false,
+            silences: [],
+          },
         },
       }),
     setRoute: ({ change }) => {

@@ -33,6 +33,8 @@ describe('a cycle that goes well', () => {
     const result = await freshet.runCycle();
 
     expect(result, JSON.stringify(result.reasons)).toMatchObject({ outcome: 'promoted', version: 2, rollback: null });
+    // The fixture trainer hands in the champion's own model.
+    expect(result.notes.join()).toMatch(/no score differs.*learningRate is most likely too small/);
     const routes = await routeHistory(freshet.db, { line: freshet.line });
     expect(
       routes.map(({ stable, canary, canaryShare, holdback, shadow }) => [
