@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import type { FeatureRows } from '../features/featurizer.ts';
 import { ModelError } from './model-session.ts';
+import { startThread } from './start-thread.ts';
 import { sharedClockMs, type ThreadAnswer, type ThreadInput, type ThreadRequest } from './thread-protocol.ts';
 
 /** The model gave no answer in the time it had, or has so much waiting that it could not. */
@@ -47,7 +48,8 @@ interface Waiting {
  */
 export async function openThreadedModel(input: ThreadedModelInput): Promise<ThreadedModel> {
   const { title, path, features, loadWithinMs = 60_000, maxWaiting = 256 } = input;
-  const worker = startThread({ path, features });
+  const workerData: ThreadInput = { path, features };
+  const worker = startThread({ beside: import.meta.url, entry: './model-thread', workerData });
   const waiting = new Map<number, Waiting>();
   let lastId = 0;
   let ended: ModelError | null = null;
@@ -121,16 +123,6 @@ export async function openThreadedModel(input: ThreadedModelInput): Promise<Thre
       await release();
     },
   };
-}
-
-/** The thread's entry: JavaScript in a build; from source it is compiled by tsx, which threads do not inherit on Node 20. */
-function startThread(input: ThreadInput): Worker {
-  const options = { execArgv: [], workerData: input };
-  if (!import.meta.url.endsWith('.ts')) return new Worker(new URL('./model-thread.js', import.meta.url), options);
-  const entry = JSON.stringify(new URL('./model-thread.ts', import.meta.url).href);
-  const tsx = JSON.stringify(import.meta.resolve('tsx/esm/api'));
-  const code = `import(${tsx}).then(({ register }) => (register(), import(${entry})))`;
-  return new Worker(code, { ...options, eval: true });
 }
 
 async function loaded({ worker, title, withinMs }: { worker: Worker; title: string; withinMs: number }): Promise<void> {

@@ -1,4 +1,4 @@
-import { mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { formatDuration } from '../config/duration.ts';
@@ -46,10 +46,10 @@ async function main(): Promise<void> {
   });
   try {
     const tools = await setUp('demo', say);
-    await rm(dataDir, { recursive: true, force: true });
-    await mkdir(dataDir, { recursive: true });
     const { config, source } = options;
-    const stack = await startStack({ dataDir, supervisor, say, temporalCli: tools.temporalCli });
+    const stack = await startStack({ dataDir, supervisor, say, temporalCli: tools.temporalCli, fresh: true });
+    for (const left of ['artifacts', 'events', 'work', 'outcomes'])
+      await rm(join(dataDir, left), { recursive: true, force: true });
     const services = await startServices({
       stack,
       dataDir,

@@ -1,6 +1,6 @@
-import { Worker } from 'node:worker_threads';
 import type { Feature, GateConfig } from '../../config/schema.ts';
 import type { Evaluation } from '../../policy/gate.ts';
+import { startThread } from '../../scoring/start-thread.ts';
 import { DataError } from '../data-error.ts';
 import type { ThreadReport } from './evaluation-thread.ts';
 
@@ -43,7 +43,8 @@ export async function evaluate(input: EvaluationInput, options: { signal?: Abort
   const { signal } = options;
   signal?.throwIfAborted();
   const stop = new Int32Array(new SharedArrayBuffer(4));
-  const thread = startThread({ input, stop });
+  const workerData: ThreadInput = { input, stop };
+  const thread = startThread({ beside: import.meta.url, entry: './evaluation-thread', workerData });
   return await new Promise<Evaluation>((resolve, reject) => {
     const abort = (): void => {
       Atomics.store(stop, 0, 1);
@@ -61,14 +62,4 @@ export async function evaluate(input: EvaluationInput, options: { signal?: Abort
       reject(new Error(`the evaluation's thread ended with code ${String(code)} and without a result`));
     });
   });
-}
-
-/** JavaScript in a build; from source it is compiled by tsx, which threads do not inherit on Node 20. */
-function startThread(workerData: ThreadInput): Worker {
-  const options = { execArgv: [], workerData };
-  if (!import.meta.url.endsWith('.ts')) return new Worker(new URL('./evaluation-thread.js', import.meta.url), options);
-  const entry = JSON.stringify(new URL('./evaluation-thread.ts', import.meta.url).href);
-  const tsx = JSON.stringify(import.meta.resolve('tsx/esm/api'));
-  const code = `import(${tsx}).then(({ register }) => (register(), import(${entry})))`;
-  return new Worker(code, { ...options, eval: true });
 }

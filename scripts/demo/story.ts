@@ -58,6 +58,7 @@ export async function playStory(stage: Stage, scenes: readonly Scene[], firstAtM
   const { client, queuePrefix, dayMs, say } = stage;
   await applyLine(stage.db, { config: first.config, who: 'demo' });
   await applySchedule(client, first.config, { queuePrefix, firstAtMs });
+  const seen = new Set((await listCycles(stage.db, { line: first.config.line })).map(({ cycleId }) => cycleId));
   for (const [index, scene] of scenes.entries()) {
     const { line } = scene.config;
     if (index > 0) await applyLine(stage.db, { config: scene.config, who: 'demo' });
@@ -65,7 +66,8 @@ export async function playStory(stage: Stage, scenes: readonly Scene[], firstAtM
     say(`cycle ${String(index + 1)}: ${scene.title}`);
     for (const guard of silencedGuards(scene)) say(`  guard ${guard}`);
     const release = scene.incident === 'halfLoaded' ? await holdNewest(stage, dueAtMs) : null;
-    const cycle = await cycleStart(stage, { line, dueAtMs, seen: index });
+    const cycle = await cycleStart(stage, { line, dueAtMs, seen });
+    seen.add(cycle.cycleId);
     const handle = client.workflow.getHandle<typeof trainingCycle>(cycle.workflowId, cycle.runId);
     if (scene.incident === 'operator') await actAsOperator(stage, handle);
     const result = await handle.result().catch((error: unknown) => {
@@ -114,13 +116,12 @@ function judge({ scene, workflowId, result }: Omit<PlayedScene, 'deviations'>): 
 /** Waits for the schedule to start the cycle; when the one before was still running, starts it through the schedule. */
 async function cycleStart(
   { db, client, say }: Stage,
-  { line, dueAtMs, seen }: { line: string; dueAtMs: number; seen: number },
+  { line, dueAtMs, seen }: { line: string; dueAtMs: number; seen: ReadonlySet<string> },
 ): Promise<CycleRecord> {
   let triggeredAtMs = 0;
   for (;;) {
-    const cycles = await listCycles(db, { line });
-    const newest = cycles[0];
-    if (newest !== undefined && cycles.length > seen) return newest;
+    const [newest] = await listCycles(db, { line, limit: 1 });
+    if (newest !== undefined && !seen.has(newest.cycleId)) return newest;
     if (Date.now() > Math.max(dueAtMs, triggeredAtMs) + START_GRACE_MS) {
       say('  the cycle before outlasted its interval, so the schedule skipped this start: triggering it');
       await requestCycle(db, {

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
@@ -11,6 +11,8 @@ const SPEED = '288';
 
 it('plays all six cycles as told, on a short slice', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'freshet-story-'));
+  // Started by root, Postgres runs as another user, who must be able to enter.
+  await chmod(folder, 0o755);
   const report = join(folder, 'report.json');
   try {
     const { code, output } = await demo(['--speed', SPEED, '--json', report], folder);
