@@ -1,6 +1,7 @@
 import { WorkflowFailedError, WorkflowUpdateFailedError } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { Evaluation } from '../../policy/gate.ts';
 import { readCycle } from '../../store/cycles.ts';
 import { currentRoute } from '../../store/routes.ts';
 import { readVersion } from '../../store/versions.ts';
@@ -77,10 +78,11 @@ describe('a cycle that does not get as far as users', () => {
       gate: { tolerance: 0, thresholds: [] },
     });
 
+    // Without its `x` the champion would rank by chance: 0.5.
     const { metrics } = await readVersion(freshet.db, { line: freshet.line, version: result.version ?? -1 });
-    expect(metrics).toMatchObject({
-      evaluation: { champion: 1, championMetrics: { auc: { estimate: expect.closeTo(0.75, 1) as number } } },
-    });
+    const { evaluation } = metrics as { evaluation: Evaluation };
+    expect(evaluation.champion).toBe(1);
+    expect(evaluation.championMetrics?.auc.estimate).toBeGreaterThan(0.65);
     expect(result.outcome).toBe('rejected');
   });
 
