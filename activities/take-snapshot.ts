@@ -68,6 +68,7 @@ async function trainedUpTo(deps: DataDependencies, cycle: CycleRecord): Promise<
 }
 
 function dropped(features: readonly Feature[], config: LineConfig): Feature[] {
-  const kept = new Set(config.features.map(({ name }) => name));
-  return features.filter(({ name }) => !kept.has(name));
+  // Column names do not differ by case.
+  const kept = new Set(config.features.map(({ name }) => name.toLowerCase()));
+  return features.filter(({ name }) => !kept.has(name.toLowerCase()));
 }

@@ -1,6 +1,5 @@
 import { SNAPSHOT_COLUMNS } from '../config/fields.ts';
 import type { Feature } from '../config/schema.ts';
-import { DataError } from './data-error.ts';
 import { sqlName } from './duckdb.ts';
 
 /** Columns that hold a value in every row. */
@@ -12,20 +11,6 @@ export function snapshotColumns(features: readonly Feature[]): { name: string; t
     ...Object.entries(SNAPSHOT_COLUMNS).map(([name, type]) => ({ name, type })),
     ...features.map(({ name, kind }) => ({ name, type: kind === 'categorical' ? 'BIGINT' : 'FLOAT' })),
   ];
-}
-
-/** @throws DataError when a feature's name is taken by another column (SQL names do not differ by case). */
-export function refuseClashingNames(features: readonly Feature[]): void {
-  const taken = new Set<string>(Object.keys(SNAPSHOT_COLUMNS));
-  for (const { name } of features) {
-    if (taken.has(name.toLowerCase())) {
-      throw new DataError(
-        `feature "${name}" can not be a snapshot column: the name is taken (upper and lower case count as the same); ` +
-          'rename the feature and give the request\'s name in "field"',
-      );
-    }
-    taken.add(name.toLowerCase());
-  }
 }
 
 /** SQL of a feature's value from its logged text; NULL where it is missing or not a number of its kind. */

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { LineConfig } from '../config/schema.ts';
 import type { ArtifactStore } from '../store/artifacts.ts';
 import { openDuckDb, sqlName, sqlText, type Duck } from './duckdb.ts';
-import { refuseClashingNames, snapshotColumns } from './snapshot-columns.ts';
+import { snapshotColumns } from './snapshot-columns.ts';
 import { loadJoinedFeatures } from './snapshot-joins.ts';
 import { snapshotManifestSchema, type FileRef, type SnapshotManifest } from './snapshot-manifest.ts';
 import { countFeedback, countRows, profileFeatures, profileSource } from './snapshot-profile.ts';
@@ -52,7 +52,6 @@ export interface SnapshotInput {
  */
 export async function takeSnapshot(input: SnapshotInput): Promise<{ snapshotId: string; manifest: SnapshotManifest }> {
   const { config } = input;
-  refuseClashingNames(config.features);
   const times = snapshotTimes(input);
   await mkdir(input.workDir, { recursive: true });
   const folder = await mkdtemp(join(input.workDir, 'snapshot-'));

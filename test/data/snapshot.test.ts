@@ -332,9 +332,3 @@ describe('the source profile', () => {
     expect(source.hourly.find(({ startMs }) => startMs === manifest.cutoffMs - 3 * HOUR)?.rows).toBe(60);
   });
 });
-
-test('a feature whose name is a column of every snapshot is refused', async () => {
-  const feed = await Feed.open();
-  const config = feedConfig({ features: [{ kind: 'categorical', name: 'User_Id' }] });
-  await expect(feed.snapshot({ config })).rejects.toThrow(/feature "User_Id" can not be a snapshot column/);
-});
