@@ -16,6 +16,18 @@ export interface ArmSums {
   latencyMsSum: number;
 }
 
+/** An arm without any traffic. */
+export const NO_TRAFFIC: ArmSums = {
+  requests: 0,
+  errors: 0,
+  impressions: 0,
+  clicks: 0,
+  scoreSum: 0,
+  logLossSum: 0,
+  logLossSquareSum: 0,
+  latencyMsSum: 0,
+};
+
 /** The answer of a metric provider to one configured limit. `error` or a null value means that it is not known. */
 export interface ExternalReading {
   name: string;

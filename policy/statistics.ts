@@ -3,12 +3,16 @@
  * rows, one class only) is NaN, never a convenient number: callers must treat NaN as "not known".
  */
 
-/** Probabilities are clipped to [PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR] before a logarithm, here as in the gateway. */
-export const PROBABILITY_FLOOR = 1e-6;
+const PROBABILITY_FLOOR = 1e-6;
+
+/** A probability clipped to [1e-6, 1 - 1e-6], as it is before every logarithm: in evaluation as in the live sums. */
+export function clipProbability(probability: number): number {
+  return Math.min(1 - PROBABILITY_FLOOR, Math.max(PROBABILITY_FLOOR, probability));
+}
 
 /** The log loss of one prediction: -ln p of what happened, after clipping. */
 export function logLossOf(label: number, probability: number): number {
-  const clipped = Math.min(1 - PROBABILITY_FLOOR, Math.max(PROBABILITY_FLOOR, probability));
+  const clipped = clipProbability(probability);
   return label === 1 ? -Math.log(clipped) : -Math.log1p(-clipped);
 }
 

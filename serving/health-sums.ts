@@ -1,3 +1,5 @@
+import { NO_TRAFFIC } from '../policy/health.ts';
+import { clipProbability } from '../policy/statistics.ts';
 import type { HealthSumRow } from '../store/health-sums.ts';
 import { emptyLatencyHistogram, observeLatency } from './latency-histogram.ts';
 
@@ -8,9 +10,6 @@ export type HealthVariant = Pick<HealthRow, 'line' | 'version' | 'arm' | 'epoch'
 
 /** How old a bucket may be to still take feedback, in operating time. Later feedback is only logged. */
 export const HEALTH_RETENTION_MS = 2 * 3_600_000;
-
-const MIN_PROBABILITY = 1e-6;
-const clipped = (score: number): number => Math.min(Math.max(score, MIN_PROBABILITY), 1 - MIN_PROBABILITY);
 
 /**
  * What this process adds to the live health of its lines: sums by bucket, version, arm and epoch, kept in memory and
@@ -35,7 +34,7 @@ export class HealthSums {
   answered(variant: HealthVariant, answer: { atMs: number; latencyMs: number; scores: Iterable<number> }): void {
     const row = this.#attempt(variant, answer);
     for (const score of answer.scores) {
-      const loss = -Math.log(1 - clipped(score));
+      const loss = -Math.log(1 - clipProbability(score));
       row.impressions += 1;
       row.scoreSum += score;
       row.logLossSum += loss;
@@ -77,7 +76,7 @@ export class HealthSums {
   /** An impression answered at `answeredAtMs` with `score` turned out positive. */
   positive(variant: HealthVariant, impression: { answeredAtMs: number; score: number; nowMs: number }): void {
     if (impression.nowMs - impression.answeredAtMs > HEALTH_RETENTION_MS) return;
-    const p = clipped(impression.score);
+    const p = clipProbability(impression.score);
     const row = this.#row(variant, impression.answeredAtMs);
     row.clicks += 1;
     row.logLossSum += Math.log((1 - p) / p);
@@ -134,14 +133,7 @@ export class HealthSums {
 }
 
 const EMPTY = {
-  requests: 0,
-  errors: 0,
-  impressions: 0,
-  clicks: 0,
-  scoreSum: 0,
-  logLossSum: 0,
-  logLossSquareSum: 0,
-  latencyMsSum: 0,
+  ...NO_TRAFFIC,
   scoreDifferenceSum: 0,
   stableLatencyMsSum: 0,
   dropped: 0,

@@ -1,4 +1,4 @@
-import type { ArmSums } from '../policy/health.ts';
+import { NO_TRAFFIC, type ArmSums } from '../policy/health.ts';
 import type { ShadowReading } from '../policy/shadow.ts';
 import { onlyRow, type Queryable } from './database.ts';
 
@@ -79,7 +79,7 @@ export async function readArmSums(db: Queryable, range: ArmRange): Promise<{ can
   );
   const sums = (canary: boolean): ArmSums => {
     const row = rows.find(({ isCanary }) => isCanary === canary);
-    if (row === undefined) return { ...NOTHING };
+    if (row === undefined) return { ...NO_TRAFFIC };
     const { isCanary: _, ...arm } = row;
     return arm;
   };
@@ -114,17 +114,6 @@ export async function readShadowSums(
     stableLatencyMsMean: stableLatency / requests,
   };
 }
-
-const NOTHING: ArmSums = {
-  requests: 0,
-  errors: 0,
-  impressions: 0,
-  clicks: 0,
-  scoreSum: 0,
-  logLossSum: 0,
-  logLossSquareSum: 0,
-  latencyMsSum: 0,
-};
 
 /** JSON has no NaN and would write null; Postgres reads it from the text. A NaN must reach the check that refuses it. */
 function keepNaN(_key: string, value: unknown): unknown {

@@ -6,12 +6,13 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Client, Connection, type WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client';
 import { pino } from 'pino';
-import { inject } from 'vitest';
+import { expect, inject } from 'vitest';
 import { CYCLE_WORKFLOW, taskQueue, type WorkerRole } from '../../config/names.ts';
 import { lineConfigSchema, type LineConfig, type LineConfigInput } from '../../config/schema.ts';
 import { startGateway, type Gateway } from '../../serving/gateway.ts';
 import type { Database } from '../../store/database.ts';
 import { applyLine } from '../../store/lines.ts';
+import { currentRoute } from '../../store/routes.ts';
 import { readEnvironment, type WorkerEnvironment } from '../../workers/environment.ts';
 import { startWorker, type RunningWorker } from '../../workers/start-worker.ts';
 import type { CycleResult, CycleStatus, TrainingCycleInput } from '../../workflows/messages.ts';
@@ -184,6 +185,11 @@ export async function createInstallation(): Promise<TestInstallation> {
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** Fails unless the version serves everything: no canary, no shadow. */
+export async function servesAlone({ db, line }: TestInstallation, version: number): Promise<void> {
+  expect(await currentRoute(db, line)).toMatchObject({ stable: version, canary: null, shadow: null });
 }
 
 /** Waits until the cycle's status is as asked; fails when the cycle ends before. */

@@ -3,7 +3,13 @@ import { currentRoute } from '../../store/routes.ts';
 import { operatorRollback } from '../../store/rollbacks.ts';
 import { readCycle } from '../../store/cycles.ts';
 import { abortSignal, forceRollbackSignal, pauseSignal, resumeSignal } from '../../workflows/messages.ts';
-import { createInstallation, fixtureTrainer, untilStatus, type TestInstallation } from '../rig/installation.ts';
+import {
+  createInstallation,
+  fixtureTrainer,
+  servesAlone,
+  untilStatus,
+  type TestInstallation,
+} from '../rig/installation.ts';
 import { replay } from '../rig/workflow-code.ts';
 
 const ann = { who: 'ann', reason: 'the editors complain' };
@@ -28,10 +34,6 @@ afterEach(async () => {
 afterAll(async () => {
   await freshet.close();
 });
-
-async function servesVersionOneAlone(): Promise<void> {
-  expect(await currentRoute(freshet.db, freshet.line)).toMatchObject({ stable: 1, canary: null, shadow: null });
-}
 
 describe('before shadow', () => {
   it.each([
@@ -87,7 +89,7 @@ describe('during the canary', () => {
     expect(result.rollback?.firstFailedCheckAtMs).toBeNull();
     expect(result.rollback?.confirmedAtMs).toBeGreaterThanOrEqual(result.rollback?.decidedAtMs ?? Infinity);
     await replay(handle);
-    await servesVersionOneAlone();
+    await servesAlone(freshet, 1);
   });
 
   it('goes on with the ramp after resume', async () => {
@@ -102,7 +104,7 @@ describe('during the canary', () => {
 
     expect((await handle.result()).outcome).toBe('aborted');
     await replay(handle);
-    await servesVersionOneAlone();
+    await servesAlone(freshet, 1);
   });
 
   it('a pause that is forgotten rolls back at its limit', async () => {
@@ -125,7 +127,7 @@ describe('during the canary', () => {
 
     expect((await handle.result()).outcome).toBe('aborted');
     await replay(handle);
-    await servesVersionOneAlone();
+    await servesAlone(freshet, 1);
   });
 
   it('Terminate compensates nothing: the next cycle removes what was left before it begins', async () => {
@@ -137,7 +139,7 @@ describe('during the canary', () => {
     const result = await freshet.runCycle({ gate: { thresholds: [{ metric: 'auc', min: 0.99 }] } });
 
     expect(result.outcome).toBe('rejected');
-    await servesVersionOneAlone();
+    await servesAlone(freshet, 1);
   });
 
   it('a direct rollback, without Temporal, closes the cycle; the cycle then writes nothing more', async () => {
@@ -165,6 +167,6 @@ describe('during the canary', () => {
     expect((await currentRoute(freshet.db, freshet.line)).epoch).toBe(epoch);
     expect((await readCycle(freshet.db, cycleId ?? '')).outcome).toBe('rolledBack');
     await replay(handle);
-    await servesVersionOneAlone();
+    await servesAlone(freshet, 1);
   });
 });

@@ -3,10 +3,15 @@ import type { WorkflowFailedError } from '@temporalio/client';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { LineConfigInput } from '../../config/schema.ts';
 import { registerProcess, removeProcess, touchProcess } from '../../store/processes.ts';
-import { currentRoute } from '../../store/routes.ts';
 import { readVersion } from '../../store/versions.ts';
 import { forceRollbackSignal } from '../../workflows/messages.ts';
-import { createInstallation, fixtureTrainer, untilStatus, type TestInstallation } from '../rig/installation.ts';
+import {
+  createInstallation,
+  fixtureTrainer,
+  servesAlone,
+  untilStatus,
+  type TestInstallation,
+} from '../rig/installation.ts';
 import { replay } from '../rig/workflow-code.ts';
 
 /** A model that ranks the wrong way round, past every gate before the canary. */
@@ -31,10 +36,6 @@ afterAll(async () => {
   await freshet.close();
 });
 
-async function servesVersionOneAlone(): Promise<void> {
-  expect(await currentRoute(freshet.db, freshet.line)).toMatchObject({ stable: 1, canary: null, shadow: null });
-}
-
 describe('a canary that is worse', () => {
   it('is rolled back after three failed checks, confirmed by the gateway, without a failed request', async () => {
     const result = await freshet.runCycle({ ...BAD_MODEL, canary: { window: '60s' } });
@@ -47,7 +48,7 @@ describe('a canary that is worse', () => {
     expect(await readVersion(freshet.db, { line: freshet.line, version: result.version ?? -1 })).toMatchObject({
       status: 'rolledBack',
     });
-    await servesVersionOneAlone();
+    await servesAlone(freshet, 1);
     expect(freshet.traffic.stats.failed).toBe(0);
   });
 
@@ -57,7 +58,7 @@ describe('a canary that is worse', () => {
 
     expect(result.outcome).toBe('rejected');
     expect(freshet.traffic.stats.byArm['canary']).toBe(answered);
-    await servesVersionOneAlone();
+    await servesAlone(freshet, 1);
   });
 
   it('is not promoted when nothing can be known about it: too little data extends once, then rolls back', async () => {
@@ -65,7 +66,7 @@ describe('a canary that is worse', () => {
 
     expect(result.outcome).toBe('rolledBack');
     expect(result.reasons.map(({ code }) => code)).toContain('breaker.step-undecided');
-    await servesVersionOneAlone();
+    await servesAlone(freshet, 1);
   });
 
   it('is rolled back when the source of a limit stays unreachable', async () => {
@@ -97,7 +98,7 @@ describe('a rollback that a gateway does not confirm', () => {
       return rowCount === 1;
     };
     while (!(await paged())) await wait(100);
-    await servesVersionOneAlone();
+    await servesAlone(freshet, 1);
     const early = await Promise.race([handle.result(), wait(500).then(() => 'still trying')]);
     expect(early).toBe('still trying');
     clearInterval(alive);
@@ -135,7 +136,7 @@ describe('a rollback in a race', () => {
     const result = await handle.result();
     expect(result.outcome).toBe('rolledBack');
     await replay(handle);
-    await servesVersionOneAlone();
+    await servesAlone(freshet, 1);
   });
 
   it('with a promote that hangs: rollback wins, and the stable of the start serves', async () => {
@@ -147,6 +148,6 @@ describe('a rollback in a race', () => {
     const result = await handle.result();
     expect(result).toMatchObject({ outcome: 'rolledBack' });
     await replay(handle);
-    await servesVersionOneAlone();
+    await servesAlone(freshet, 1);
   });
 });

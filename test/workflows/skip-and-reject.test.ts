@@ -3,10 +3,15 @@ import { ApplicationFailure } from '@temporalio/common';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Evaluation } from '../../policy/gate.ts';
 import { readCycle } from '../../store/cycles.ts';
-import { currentRoute } from '../../store/routes.ts';
 import { readVersion } from '../../store/versions.ts';
 import { approveUpdate, rejectUpdate } from '../../workflows/messages.ts';
-import { createInstallation, fixtureTrainer, untilStatus, type TestInstallation } from '../rig/installation.ts';
+import {
+  createInstallation,
+  fixtureTrainer,
+  servesAlone,
+  untilStatus,
+  type TestInstallation,
+} from '../rig/installation.ts';
 import { replay } from '../rig/workflow-code.ts';
 
 let freshet: TestInstallation;
@@ -24,10 +29,6 @@ afterAll(async () => {
   await freshet.close();
 });
 
-async function servesVersionOneAlone(): Promise<void> {
-  expect(await currentRoute(freshet.db, freshet.line)).toMatchObject({ stable: 1, canary: null, shadow: null });
-}
-
 describe('a cycle that does not get as far as users', () => {
   it('is skipped on too few rows, with the numbers', async () => {
     const result = await freshet.runCycle({ snapshot: { minRows: 10_000_000 } });
@@ -35,7 +36,7 @@ describe('a cycle that does not get as far as users', () => {
     expect(result).toMatchObject({ outcome: 'skipped', version: null });
     expect(result.reasons[0]?.code).toBe('volume.min-rows');
     expect(result.reasons[0]?.message).toMatch(/10,?000,?000/);
-    await servesVersionOneAlone();
+    await servesAlone(freshet, 1);
   });
 
   it('is rejected when the challenger is worse than the champion, and keeps the version on record', async () => {
@@ -49,7 +50,7 @@ describe('a cycle that does not get as far as users', () => {
       status: 'rejected',
       parent: 1,
     });
-    await servesVersionOneAlone();
+    await servesAlone(freshet, 1);
   });
 
   it('is rejected on an absolute threshold; a trainer that prints garbage is no reason', async () => {
@@ -66,7 +67,7 @@ describe('a cycle that does not get as far as users', () => {
     const result = await freshet.runCycle({ training: { command: fixtureTrainer('nan') } });
 
     expect(['skipped', 'rejected']).toContain(result.outcome);
-    await servesVersionOneAlone();
+    await servesAlone(freshet, 1);
   });
 
   it('scores the champion on its own features, also on one that the config dropped since', async () => {
@@ -109,7 +110,7 @@ describe('a cycle that does not get as far as users', () => {
     expect((error as WorkflowFailedError).cause).toBeInstanceOf(ApplicationFailure);
     expect((error as WorkflowFailedError).cause?.message).toMatch(message);
     await replay(handle);
-    await servesVersionOneAlone();
+    await servesAlone(freshet, 1);
   });
 
   it('fails with what to do when there is no such trainer', async () => {
@@ -190,6 +191,6 @@ describe('a person’s approval', () => {
     expect((await handle.result()).outcome).toBe('aborted');
     expect((await readCycle(freshet.db, cycleId ?? '')).outcome).toBe('aborted');
     await replay(handle);
-    await servesVersionOneAlone();
+    await servesAlone(freshet, 1);
   });
 });
