@@ -139,11 +139,37 @@ describe('a rollback in a race', () => {
     await servesAlone(freshet, 1);
   });
 
+  /** Every promotion hangs in its transaction until released; `reached` tells that one does. */
+  async function holdPromotions(): Promise<{ reached: () => Promise<boolean>; release: () => Promise<void> }> {
+    const client = await freshet.db.connect();
+    await client.query(`
+      create function hold_promotion() returns trigger language plpgsql as
+        $$ begin perform pg_advisory_xact_lock(7); return new; end $$;
+      create trigger hold_promotion before update on versions for each row
+        when (old.status = 'canary' and new.status = 'stable') execute function hold_promotion();`);
+    await client.query('select pg_advisory_lock(7)');
+    return {
+      reached: async () => {
+        const waiting = `select from pg_locks where locktype = 'advisory' and not granted
+          and database = (select oid from pg_database where datname = current_database())`;
+        return (await client.query(waiting)).rowCount === 1;
+      },
+      release: async () => {
+        await client.query('select pg_advisory_unlock(7)');
+        await client.query('drop trigger hold_promotion on versions');
+        client.release();
+      },
+    };
+  }
+
   it('with a promote that hangs: rollback wins, and the stable of the start serves', async () => {
     await freshet.configure({ canary: { steps: [50], window: '1s' } });
+    const promotions = await holdPromotions();
     const handle = await freshet.startCycle();
-    await untilStatus(handle, ({ phase }) => phase === 'promote');
+    while (!(await promotions.reached())) await wait(25);
     await handle.signal(forceRollbackSignal, { who: 'ann', reason: 'now' });
+    await wait(500);
+    await promotions.release();
 
     const result = await handle.result();
     expect(result).toMatchObject({ outcome: 'rolledBack' });
