@@ -24,6 +24,8 @@ export interface BeginCycleInput {
 /** What the workflow needs of the config that the cycle froze when it began. Durations in operating milliseconds. */
 export interface CyclePlan {
   champion: number | null;
+  /** What is known from the start and belongs into the journal; left out by older builds. */
+  notes?: string[];
   trigger: string;
   epoch: number;
   gate: LineConfig['gate'];
@@ -61,12 +63,13 @@ export async function beginCycle(deps: RolloutDependencies, input: BeginCycleInp
   if (claim.takenOver !== undefined) {
     deps.logger.warn({ line: input.line, cycleId: claim.takenOver }, 'took over the claim of a run that is over');
   }
-  const { config, stableAtStart } = claim.cycle;
+  const { config, stableAtStart, parentReason } = claim.cycle;
   const route = await currentRoute(deps.db, input.line);
   return {
     kind: 'claimed',
     plan: {
       champion: stableAtStart === INPUT_ORDER_VERSION ? null : stableAtStart,
+      notes: parentReason === null ? [] : [parentReason],
       trigger: claim.cycle.trigger,
       epoch: route.epoch,
       gate: config.gate,

@@ -22,6 +22,10 @@ export interface DataDependencies extends CoreDependencies {
   workRoot: string;
   /** What `{log}` stands for in the paths of joined features. */
   logTable: string | null;
+  /** What lake and Postgres sources take their folders and addresses from. */
+  processEnv: NodeJS.ProcessEnv;
+  /** Where reports on snapshots are served, for links; null leaves them out. */
+  reportsUrl: string | null;
 }
 
 export interface GpuDependencies extends CoreDependencies {

@@ -19,7 +19,7 @@ export interface EvaluateChallengerInput {
  */
 export async function evaluateChallenger(deps: DataDependencies, input: EvaluateChallengerInput): Promise<Evaluation> {
   const { config, line, stableAtStart } = await readCycle(deps.db, input.cycleId);
-  const { holdout } = await localFiles(deps.artifacts, await snapshotManifest(deps.db, input.snapshotId));
+  const { holdout, historical } = await localFiles(deps.artifacts, await snapshotManifest(deps.db, input.snapshotId));
   const champion =
     stableAtStart === INPUT_ORDER_VERSION ? null : await readVersion(deps.db, { line, version: stableAtStart });
   const beat = setInterval(() => {
@@ -28,6 +28,7 @@ export async function evaluateChallenger(deps: DataDependencies, input: Evaluate
   try {
     const evaluation = {
       holdout,
+      historical,
       challenger: { model: await deps.artifacts.path(input.modelSha256), features: config.features },
       champion:
         champion?.modelSha256 == null

@@ -7,9 +7,11 @@ import { evaluateChallenger } from './evaluate-challenger.ts';
 import { reportLateRollback } from './late-rollback.ts';
 import { promote } from './promote.ts';
 import { readShadow } from './read-shadow.ts';
+import { readTriggers } from './read-triggers.ts';
 import { registerVersion } from './register-version.ts';
 import { confirmRoute, rollback } from './rollback.ts';
 import { setRoute } from './set-route.ts';
+import { startTriggeredCycle } from './start-cycle.ts';
 import { takeSnapshot } from './take-snapshot.ts';
 import { trainChallenger } from './train-challenger.ts';
 
@@ -33,6 +35,8 @@ export const createRolloutActivities = (deps: RolloutDependencies) =>
     reportLateRollback,
     endCycle,
     savePhases,
+    readTriggers,
+    startTriggeredCycle,
   });
 
 export type DataActivities = ReturnType<typeof createDataActivities>;

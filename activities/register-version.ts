@@ -1,7 +1,6 @@
 import type { Evaluation } from '../policy/gate.ts';
 import type { Reason } from '../policy/verdict.ts';
 import { readCycle } from '../store/cycles.ts';
-import { INPUT_ORDER_VERSION } from '../store/types.ts';
 import { createVersion } from '../store/versions.ts';
 import type { DataDependencies } from './dependencies.ts';
 import { snapshotManifest } from './snapshot-files.ts';
@@ -22,8 +21,7 @@ export async function registerVersion(
 ): Promise<{ version: number }> {
   const cycle = await readCycle(deps.db, input.cycleId);
   const manifest = await snapshotManifest(deps.db, input.snapshotId);
-  const { config, configHash, line, workflowId, runId, cycleId } = cycle;
-  const parent = cycle.stableAtStart === INPUT_ORDER_VERSION ? null : cycle.stableAtStart;
+  const { config, configHash, line, workflowId, runId, cycleId, parent } = cycle;
   const { training } = input;
   const { version } = await createVersion(deps.db, {
     line,

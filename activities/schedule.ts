@@ -1,10 +1,18 @@
-import { ScheduleAlreadyRunning, ScheduleNotFoundError, ScheduleOverlapPolicy, type Client } from '@temporalio/client';
+import {
+  ScheduleAlreadyRunning,
+  ScheduleNotFoundError,
+  ScheduleOverlapPolicy,
+  type Client,
+  type ScheduleOptions,
+} from '@temporalio/client';
 import {
   CYCLE_WORKFLOW,
   cycleWorkflowId,
   DEFAULT_QUEUE_PREFIX,
   scheduleId,
   taskQueue,
+  TRIGGERS_WORKFLOW,
+  triggerScheduleId,
   WORKFLOW_ROLE,
 } from '../config/names.ts';
 import type { LineConfig } from '../config/schema.ts';
@@ -27,7 +35,7 @@ export async function applySchedule(
   { queuePrefix = DEFAULT_QUEUE_PREFIX, firstAtMs, paused = false }: ApplyScheduleOptions = {},
 ): Promise<'created' | 'updated'> {
   const { line, schedule } = config;
-  const every = Math.max(1_000, Math.round(schedule.every / 1_000) * 1_000);
+  const every = wholeSeconds(schedule.every);
   const spec = { intervals: [{ every, ...phase(firstAtMs, every) }], ...start(firstAtMs) };
   const action = {
     type: 'startWorkflow' as const,
@@ -37,20 +45,70 @@ export async function applySchedule(
     args: [{ line, trigger: 'schedule' }],
   };
   const policies = { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: Math.max(10_000, schedule.catchUp) };
+  const state = { paused, ...(paused ? { note: 'applied paused' } : {}) };
+  return putSchedule(client, { scheduleId: scheduleId(line), spec, action, policies, state });
+}
+
+/**
+ * Creates the schedule on which a line's triggers are looked at, brings it in line with the config, or deletes it where
+ * `triggers.watch` is empty. Looks that were missed are not made up for.
+ */
+export async function applyTriggerSchedule(
+  client: Client,
+  config: Pick<LineConfig, 'line' | 'triggers'>,
+  { queuePrefix = DEFAULT_QUEUE_PREFIX }: Pick<ApplyScheduleOptions, 'queuePrefix'> = {},
+): Promise<'created' | 'updated' | 'deleted'> {
+  const { line, triggers } = config;
+  const id = triggerScheduleId(line);
+  if (triggers.watch.length === 0) {
+    await deleteSchedule(client, id);
+    return 'deleted';
+  }
+  return putSchedule(client, {
+    scheduleId: id,
+    spec: { intervals: [{ every: wholeSeconds(triggers.every) }] },
+    action: {
+      type: 'startWorkflow',
+      workflowType: TRIGGERS_WORKFLOW,
+      workflowId: id,
+      taskQueue: taskQueue(WORKFLOW_ROLE, queuePrefix),
+      // A look takes less than a second; one that no worker takes makes room for the next.
+      workflowRunTimeout: '5m',
+      args: [{ line }],
+    },
+    policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: 10_000 },
+  });
+}
+
+/** Deletes both schedules of a line; those it does not have are no error. Running cycles go on. */
+export async function deleteSchedules(client: Client, line: string): Promise<void> {
+  await Promise.all([scheduleId(line), triggerScheduleId(line)].map((id) => deleteSchedule(client, id)));
+}
+
+async function deleteSchedule(client: Client, id: string): Promise<void> {
   try {
-    await client.schedule.create({
-      scheduleId: scheduleId(line),
-      spec,
-      action,
-      policies,
-      state: { paused, ...(paused ? { note: 'applied paused' } : {}) },
-    });
+    await client.schedule.getHandle(id).delete();
+  } catch (error) {
+    if (!(error instanceof ScheduleNotFoundError)) throw error;
+  }
+}
+
+/** The state, whether it is paused above all, is the operator's once the schedule is there. */
+async function putSchedule(client: Client, options: ScheduleOptions): Promise<'created' | 'updated'> {
+  try {
+    await client.schedule.create(options);
     return 'created';
   } catch (error) {
     if (!(error instanceof ScheduleAlreadyRunning)) throw error;
   }
-  await client.schedule.getHandle(scheduleId(line)).update((previous) => ({ ...previous, spec, action, policies }));
+  const { scheduleId: id, spec, action, policies } = options;
+  const update = { spec, action: action, ...(policies && { policies }) };
+  await client.schedule.getHandle(id).update((previous) => ({ ...previous, ...update }));
   return 'updated';
+}
+
+function wholeSeconds(ms: number): number {
+  return Math.max(1_000, Math.round(ms / 1_000) * 1_000);
 }
 
 /** Intervals are aligned to the epoch; the offset moves them so that one begins at `firstAtMs`. */

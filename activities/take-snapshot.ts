@@ -1,15 +1,17 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Feature, LineConfig } from '../config/schema.ts';
-import { takeSnapshot as takeSnapshotOf } from '../data/snapshot.ts';
+import { takeSnapshot as takeSnapshotOf, type ParentSnapshot } from '../data/snapshot.ts';
+import { sourceOf } from '../data/sources/index.ts';
 import { readCycle } from '../store/cycles.ts';
 import { readEventNow } from '../store/event-clock.ts';
 import { once } from '../store/effects.ts';
+import { windowsToLeaveOut } from '../store/parents.ts';
 import { saveSnapshot } from '../store/snapshots.ts';
-import { INPUT_ORDER_VERSION, type CycleRecord } from '../store/types.ts';
+import type { CycleRecord } from '../store/types.ts';
 import { readVersion } from '../store/versions.ts';
 import type { DataDependencies } from './dependencies.ts';
-import { snapshotManifest } from './snapshot-files.ts';
+import { earlierManifest } from './snapshot-files.ts';
 
 export interface TakeSnapshotResult {
   snapshotId: string;
@@ -20,7 +22,8 @@ export interface TakeSnapshotResult {
 
 /**
  * Freezes the matured rows since the parent's training cutoff, with a share of history, as Parquet in the artifact
- * store. The first attempt fixes the event time, so a retry takes the same snapshot.
+ * store; rows of tainted snapshots are left out. The first attempt fixes the event time and what is tainted, so a retry
+ * takes the same snapshot.
  */
 export async function takeSnapshot(deps: DataDependencies, input: { cycleId: string }): Promise<TakeSnapshotResult> {
   const cycle = await readCycle(deps.db, input.cycleId);
@@ -28,14 +31,17 @@ export async function takeSnapshot(deps: DataDependencies, input: { cycleId: str
   const parent = await trainedUpTo(deps, cycle);
   const workDir = join(deps.workRoot, 'snapshots', encodeURIComponent(input.cycleId));
   try {
+    // The champion is scored on these rows, too: a feature that the config dropped since is still its input.
+    const gone = dropped(parent.features, cycle.config);
     const { snapshotId, manifest } = await takeSnapshotOf({
-      // The champion is scored on these rows, too: a feature that the config dropped since is still its input.
-      config: { ...cycle.config, features: [...cycle.config.features, ...dropped(parent.features, cycle.config)] },
+      config: { ...cycle.config, features: [...cycle.config.features, ...gone] },
+      dropped: gone.map(({ name }) => name),
       cycleId: input.cycleId,
       eventNowMs,
       sinceMs: parent.cutoffMs,
-      parentTakenAtMs: parent.takenAtMs,
-      logRoot: deps.logRoot,
+      parent: parent.snapshot,
+      taintedWindows: await windowsToLeaveOut(deps.db, cycle),
+      source: sourceOf(cycle.config, { logRoot: deps.logRoot, processEnv: deps.processEnv }),
       workDir,
       artifacts: deps.artifacts,
       tables: deps.logTable === null ? {} : { log: deps.logTable },
@@ -55,16 +61,19 @@ export async function takeSnapshot(deps: DataDependencies, input: { cycleId: str
 
 interface Parent {
   cutoffMs: number | null;
-  takenAtMs: number | null;
+  snapshot: ParentSnapshot | null;
+  /** The champion's: it is evaluated on this snapshot, also when it is not the parent. */
   features: readonly Feature[];
 }
 
 async function trainedUpTo(deps: DataDependencies, cycle: CycleRecord): Promise<Parent> {
-  if (cycle.stableAtStart === INPUT_ORDER_VERSION) return { cutoffMs: null, takenAtMs: null, features: [] };
-  const parent = await readVersion(deps.db, { line: cycle.line, version: cycle.stableAtStart });
+  const { line, stableAtStart } = cycle;
+  const { features } = await readVersion(deps.db, { line, version: stableAtStart });
+  if (cycle.parent === null) return { cutoffMs: null, snapshot: null, features };
+  const parent = await readVersion(deps.db, { line, version: cycle.parent });
   const { snapshotId } = parent.lineage;
-  const takenAtMs = snapshotId === undefined ? null : (await snapshotManifest(deps.db, snapshotId)).eventNowMs;
-  return { cutoffMs: parent.trainingCutoffMs, takenAtMs, features: parent.features };
+  const snapshot = snapshotId === undefined ? null : await earlierManifest(deps.db, snapshotId);
+  return { cutoffMs: parent.trainingCutoffMs, snapshot, features };
 }
 
 function dropped(features: readonly Feature[], config: LineConfig): Feature[] {

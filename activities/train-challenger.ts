@@ -5,7 +5,7 @@ import { z } from 'zod';
 import type { LineConfig } from '../config/schema.ts';
 import type { Reason } from '../policy/verdict.ts';
 import { readCycle } from '../store/cycles.ts';
-import { INPUT_ORDER_VERSION, type CycleRecord } from '../store/types.ts';
+import type { CycleRecord } from '../store/types.ts';
 import { readVersion } from '../store/versions.ts';
 import type { GpuDependencies } from './dependencies.ts';
 import { localFiles, snapshotManifest } from './snapshot-files.ts';
@@ -109,13 +109,13 @@ export async function trainChallenger(
   }
 }
 
-/** The stable version, unless the line starts cold or its config says `full`. Lineage keeps the parent either way. */
+/** The cycle's parent, unless it has none or its config says `full`. Lineage keeps the parent either way. */
 async function warmStartParent(
   deps: GpuDependencies,
   cycle: CycleRecord,
 ): Promise<{ version: number; checkpointPath: string } | null> {
-  if (cycle.stableAtStart === INPUT_ORDER_VERSION || cycle.config.training.strategy === 'full') return null;
-  const { version, checkpointSha256 } = await readVersion(deps.db, { line: cycle.line, version: cycle.stableAtStart });
+  if (cycle.parent === null || cycle.config.training.strategy === 'full') return null;
+  const { version, checkpointSha256 } = await readVersion(deps.db, { line: cycle.line, version: cycle.parent });
   return checkpointSha256 === null ? null : { version, checkpointPath: await deps.artifacts.path(checkpointSha256) };
 }
 
@@ -132,11 +132,13 @@ async function trainerManifest(
 ): Promise<Record<string, unknown>> {
   const { config } = of.cycle;
   const { learningRate, warmFactor, weightDecay, epochs, batchSize, hidden, freezeBase } = config.training;
+  // The trainer never learns where the historical holdout is.
+  const { train, holdout, replay } = await localFiles(deps.artifacts, await snapshotManifest(deps.db, of.snapshotId));
   return {
     contractVersion: 1,
     line: of.cycle.line,
     cycleId: of.cycle.cycleId,
-    snapshot: await localFiles(deps.artifacts, await snapshotManifest(deps.db, of.snapshotId)),
+    snapshot: { train, holdout, replay },
     features: config.features.map(trainerFeature),
     label: 'label',
     strategy: of.strategy,

@@ -1,18 +1,9 @@
 import { z } from 'zod';
+import { CHECK_CODES } from './checks/index.ts';
 import { duration } from './duration.ts';
 import { columnName, share } from './fields.ts';
 
-export const CHECK_CODES = [
-  'volume.min-rows',
-  'freshness',
-  'recency',
-  'volume',
-  'schema',
-  'feature-parity',
-  'leakage',
-  'label',
-] as const;
-export type CheckCode = (typeof CHECK_CODES)[number];
+export { CHECK_CODES, CHECK_SETTINGS, checksSection, type CheckCode, type Severity } from './checks/index.ts';
 
 const featureSource = z
   .enum(['candidate', 'user', 'context'])
@@ -27,15 +18,38 @@ const joined = z
       .describe('Parquet file or glob that holds the column; `{log}` stands for the replayed log.'),
     column: columnName.describe('The column of that file that becomes the feature.'),
     on: z
-      .object({ userId: columnName, itemId: columnName, eventTimeMs: columnName })
-      .describe("The columns of that file that equal the impression's user, item and event time (Unix ms)."),
+      .object({ userId: columnName.optional(), itemId: columnName.optional(), eventTimeMs: columnName.optional() })
+      .strict()
+      .describe(
+        "The columns of that file that equal the impression's user, item and event time (Unix ms): all three; with `knownAt` the user, the item or both, since the time is then `knownAt`'s.",
+      ),
+    knownAt: columnName
+      .optional()
+      .describe(
+        'The column of that file that says when the value became known (Unix ms): the newest value known before the impression is taken. Without it nobody can tell that the value was known in time.',
+      ),
     parity: z
       .literal('unverified')
       .describe(
         'Must be said: a feature that was not logged when it was served is not known to be the same at serving.',
       ),
   })
-  .strict();
+  .strict()
+  .refine(
+    ({ knownAt: since, on }) =>
+      since === undefined
+        ? [on.userId, on.itemId, on.eventTimeMs].every((column) => column !== undefined)
+        : on.userId !== undefined || on.itemId !== undefined,
+    'without "knownAt", "on" needs userId, itemId and eventTimeMs; with it userId, itemId or both',
+  );
+
+const knownAt = columnName
+  .optional()
+  .describe(
+    'A column of the source that says when the value became known (a time as `source.timeUnit` says). A value known only after its impression is leakage.',
+  );
+
+const maxMissing = share.optional().describe('Largest share of rows without a value.');
 
 export const featureSchema = z.discriminatedUnion(
   'kind',
@@ -54,6 +68,18 @@ export const featureSchema = z.discriminatedUnion(
           .default(100_003)
           .describe('Rows of the embedding table; ids are taken modulo this. A prime spreads regular ids.'),
         dim: z.number().int().min(1).max(512).default(8).describe('Width of the embedding.'),
+        knownAt,
+        expect: z
+          .object({
+            values: z
+              .array(z.union([z.string(), z.number(), z.boolean()]))
+              .min(1)
+              .optional()
+              .describe('The only values there are (an enumeration), as requests carry them.'),
+            maxMissing,
+          })
+          .strict()
+          .optional(),
       })
       .strict(),
     z
@@ -66,6 +92,12 @@ export const featureSchema = z.discriminatedUnion(
           .enum(['none', 'log1p'])
           .default('none')
           .describe('Applied inside the ONNX graph, before standardising: log1p for counts and durations.'),
+        knownAt,
+        expect: z
+          .object({ min: z.number().optional(), max: z.number().optional(), maxMissing })
+          .strict()
+          .optional()
+          .describe('What values may be; anything else is a changed unit, format or column.'),
         joined: joined
           .optional()
           .describe(
@@ -96,7 +128,33 @@ export const labelSection = z
     maturity: duration
       .default(86_400_000)
       .describe(
-        'Event. Labels are complete after this; younger impressions wait for the next snapshot. 24h where labels are slow.',
+        'Event. Labels are complete after this; younger impressions wait for the next snapshot. 24h where labels are slow. The most that is waited when the maturity is measured.',
+      ),
+    maturityFrom: z
+      .enum(['measured', 'config'])
+      .default('measured')
+      .describe(
+        '`measured`: the age by which `maturityShare` of the labels have arrived, at most `maturity`; `config`: always `maturity`.',
+      ),
+    maturityShare: share.min(0.5).default(0.95).describe('The rest of the labels would double the wait or worse.'),
+    minDelays: z
+      .number()
+      .int()
+      .min(1)
+      .default(500)
+      .describe('With fewer measured delays than this `maturity` holds: the 95 % quantile of 500 has an error of 1 %.'),
+    proxy: z
+      .object({
+        event: z.enum(['click', 'dwell']).describe('An early feedback that stands in for the label.'),
+        minDwell: duration.default(10_000).describe('Event. With `dwell`: at least this long counts as positive.'),
+        maturity: duration.describe(
+          'Event. Complete after this; rows older than this train with it until their label is in.',
+        ),
+      })
+      .strict()
+      .optional()
+      .describe(
+        'For labels that take days: rows train with the proxy now, and once more with the true label where that differs.',
       ),
     tokenTtl: duration.default(172_800_000).describe('Event. Feedback later than this is refused: twice the maturity.'),
   })
@@ -117,72 +175,31 @@ export const snapshotSection = z
       .default(0.08)
       .describe('5-10 % of the training rows come from history, against forgetting.'),
     minRows: z.number().int().min(1).default(1_000).describe('Fewer rows than this train nothing.'),
-  })
-  .strict()
-  .prefault({});
-
-export const checksSection = z
-  .object({
-    freshness: z
-      .object({
-        maxLag: duration
-          .default(7_200_000)
-          .describe('Event. 2h: newest matured row against now minus the label maturity.'),
-        recentWindow: duration.default(14_400_000).describe('Event. 4h: one cycle.'),
-        minRecentFraction: share
-          .default(0.1)
-          .describe(
-            'Share of the fresh rows of the newest two recent windows that fall in the newest one, before replay is added.',
-          ),
-      })
-      .strict()
-      .prefault({}),
-    volume: z
-      .object({
-        minRatio: z
-          .number()
-          .positive()
-          .default(0.6)
-          .describe(
-            'Rows of the recent window over the same phase one season back. Half-loaded stretches lie near 0.5.',
-          ),
-        maxRatio: z
-          .number()
-          .positive()
-          .default(4)
-          .describe('Loose on purpose: a doubled table is recognised by its keys, not by its volume.'),
-      })
-      .strict()
-      .prefault({}),
-    featureParity: z
-      .object({
-        maxMissingGap: share
-          .default(0.2)
-          .describe(
-            'Missing share when served minus missing share when trained on. A larger gap is training/serving skew.',
-          ),
-      })
-      .strict()
-      .prefault({}),
-    leakage: z
-      .object({
-        maxSingleFeatureAuc: z
-          .number()
-          .min(0.5)
-          .max(1)
-          .default(0.85)
-          .describe('A feature that alone ranks the label this well was most likely written after it.'),
-        minSupport: z.number().int().min(10).default(200).describe('Rows under this number say nothing about leakage.'),
-      })
-      .strict()
-      .prefault({}),
-    label: z
-      .object({
-        minPositiveRate: share.default(0.0005).describe('Below this the label join is broken rather than the feed.'),
-        maxPositiveRate: share.default(0.95).describe('Above this the label is constant in effect.'),
-      })
-      .strict()
-      .prefault({}),
+    maxTrainRows: z
+      .number()
+      .int()
+      .min(1)
+      .optional()
+      .describe('More fresh rows than this are sampled, whole requests by a hash of their id.'),
+    historicalShare: share
+      .max(0.05)
+      .default(0.005)
+      .describe('Share of requests that never train: the fixed set that measures forgetting is frozen from them.'),
+    historicalRows: z
+      .number()
+      .int()
+      .min(0)
+      .default(5_000)
+      .describe(
+        'Size of the fixed historical holdout, frozen once so many reserved rows are there; 5,000 rows put the error of an AUC near 0.008. 0 leaves it out.',
+      ),
+    profileSample: z
+      .number()
+      .int()
+      .min(1_000)
+      .max(1_000_000)
+      .default(10_000)
+      .describe('Rows kept in a profile: ranks of quantiles are right to 1 % (95 of 100 times) at 10,000.'),
   })
   .strict()
   .prefault({});

@@ -7,6 +7,7 @@ export type WorkerRole = (typeof WORKER_ROLES)[number];
 export const WORKFLOW_ROLE: WorkerRole = 'rollout';
 export const DEFAULT_QUEUE_PREFIX = 'freshet';
 export const CYCLE_WORKFLOW = 'trainingCycle';
+export const TRIGGERS_WORKFLOW = 'watchTriggers';
 
 /** The task queue of a worker: `freshet-data`, `freshet-gpu`, `freshet-rollout`. */
 export function taskQueue(role: WorkerRole, prefix = DEFAULT_QUEUE_PREFIX): string {
@@ -21,6 +22,11 @@ export function siblingQueue(workflowQueue: string, role: WorkerRole): string {
 /** The Temporal Schedule of a line. */
 export function scheduleId(line: string): string {
   return `freshet-${line}`;
+}
+
+/** The Temporal Schedule of a line's triggers. No line's name has a dot. */
+export function triggerScheduleId(line: string): string {
+  return `freshet-${line}.triggers`;
 }
 
 /** The id a schedule gives its workflows; Temporal appends the scheduled time. */

@@ -9,10 +9,12 @@ import {
 } from './data-sections.ts';
 import { duration } from './duration.ts';
 import { SNAPSHOT_COLUMNS } from './fields.ts';
+import { sourceSection } from './source-section.ts';
 import { gateSection, trainingSection } from './model-sections.ts';
+import { triggersSection } from './trigger-section.ts';
 import { canarySection, explorationSection, healthSection, shadowSection } from './rollout-sections.ts';
 
-export { CHECK_CODES, type CheckCode } from './data-sections.ts';
+export { CHECK_CODES, CHECK_SETTINGS, type CheckCode, type Severity } from './checks/index.ts';
 
 /**
  * The config of one model line: one YAML file, checked here. Each default carries its reason in `describe`,
@@ -46,7 +48,9 @@ export const lineConfigSchema = z
       })
       .strict()
       .prefault({}),
+    triggers: triggersSection.describe('What starts a cycle besides the schedule, through the schedule.'),
     features: z.array(featureSchema).min(1, 'a line needs at least one feature').max(512),
+    source: sourceSection.describe('Where impressions and labels come from.'),
     label: labelSection,
     snapshot: snapshotSection,
     checks: checksSection,
@@ -114,4 +118,5 @@ export type GateConfig = LineConfig['gate'];
 export type HealthConfig = LineConfig['health'];
 export type CanaryConfig = LineConfig['canary'];
 export type ShadowConfig = LineConfig['shadow'];
+export type TriggersConfig = LineConfig['triggers'];
 export type Silence = LineConfig['silences'][number];

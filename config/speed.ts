@@ -5,10 +5,12 @@ const LEASE_FLOOR_MS = 15_000;
 const ROLLBACK_DEADLINE_FLOOR_MS = 30_000;
 const CHECK_FLOOR_MS = 100;
 const BUCKET_FLOOR_MS = 250;
+/** A look at the triggers is a workflow of its own. */
+const WATCH_FLOOR_MS = 5_000;
 
 /**
- * The same config with its operating durations divided by `speed`: cadence, shadow, ramp, check interval, health
- * buckets, approval and pause limits. Event durations stay; leases and the rollback deadline stop at a floor in real
+ * The same config with its operating durations divided by `speed`: cadence, triggers, shadow, ramp, check interval,
+ * health buckets, approval and pause limits. Event durations stay; leases and the rollback deadline stop at a floor in real
  * time, because processes and networks do not get faster.
  *
  * @param speed at least 1; 1 changes nothing.
@@ -17,10 +19,16 @@ export function atSpeed(config: LineConfig, speed: number): LineConfig {
   if (!(speed >= 1)) throw new Error(`speed must be a number of at least 1, got ${String(speed)}`);
   if (speed === 1) return config;
   const faster = (ms: number, floor = 0): number => Math.max(floor, ms / speed);
-  const { schedule, shadow, canary, health, gate } = config;
+  const { schedule, triggers, shadow, canary, health, gate } = config;
   return {
     ...config,
     schedule: { every: faster(schedule.every, 1_000), catchUp: faster(schedule.catchUp, 10_000) },
+    triggers: {
+      ...triggers,
+      every: faster(triggers.every, WATCH_FLOOR_MS),
+      window: faster(triggers.window),
+      performance: { ...triggers.performance, reference: faster(triggers.performance.reference) },
+    },
     gate: { ...gate, approvalDeadline: faster(gate.approvalDeadline) },
     shadow: { ...shadow, duration: faster(shadow.duration) },
     canary: {

@@ -18,8 +18,10 @@ export function joinOf(feature: Feature): Joined | null {
 }
 
 /**
- * Loads the declared column of each joined feature for event times in [fromMs, toMs]. Rows that repeat a key are one: the
- * smallest value counts, so that the order of the file does not matter.
+ * Loads the declared column of each joined feature for event times in [fromMs, toMs]. With `knownAt` it is point in time:
+ * the newest value of the user or item that was known strictly before the impression, for the impressions in table
+ * `unique_rows`; else the value of the same user, item and event time. Of rows that share a key (and became known
+ * together) the smallest value counts, so that the order of the file does not matter.
  *
  * @param input.log what `{log}` stands for in a path.
  * @throws DataError naming the file and the column when the file can not be read or a column is missing or no number.
@@ -35,19 +37,56 @@ export async function loadJoinedFeatures(
     const path = tablePath({ name: feature.name, path: joined.path, log: input.log });
     await requireColumns(db, { name: feature.name, joined, path });
     const table = `joined_${String(loaded.length)}`;
-    const { userId, itemId, eventTimeMs } = joined.on;
-    const time = `CAST(${sqlName(eventTimeMs)} AS BIGINT)`;
-    const load = `
-      CREATE TABLE ${table} AS
-      SELECT CAST(${sqlName(userId)} AS VARCHAR) AS user_id, CAST(${sqlName(itemId)} AS VARCHAR) AS item_id,
-        ${time} AS event_time_ms, min(CAST(${sqlName(joined.column)} AS DOUBLE)) AS value
-      FROM read_parquet(${sqlText(path)})
-      WHERE ${time} BETWEEN ${String(input.fromMs)} AND ${String(input.toMs)}
-      GROUP BY ALL`;
+    const columns = { ...input, joined, path, table };
+    const load = joined.knownAt === undefined ? sameTime(columns) : newestBefore(columns, joined.knownAt);
     await reading({ name: feature.name, path }, () => db.run(load));
     loaded.push({ name: feature.name, table });
   }
   return loaded;
+}
+
+interface JoinToLoad {
+  joined: Joined;
+  path: string;
+  table: string;
+  fromMs: number;
+  toMs: number;
+}
+
+/** SQL that loads the values of the same user, item and time. */
+function sameTime({ joined, path, table, fromMs, toMs }: JoinToLoad): string {
+  const { userId = '', itemId = '', eventTimeMs = '' } = joined.on;
+  const time = `CAST(${sqlName(eventTimeMs)} AS BIGINT)`;
+  return `
+    CREATE TABLE ${table} AS
+    SELECT CAST(${sqlName(userId)} AS VARCHAR) AS user_id, CAST(${sqlName(itemId)} AS VARCHAR) AS item_id,
+      ${time} AS event_time_ms, min(CAST(${sqlName(joined.column)} AS DOUBLE)) AS value
+    FROM read_parquet(${sqlText(path)})
+    WHERE ${time} BETWEEN ${String(fromMs)} AND ${String(toMs)}
+    GROUP BY ALL`;
+}
+
+/** SQL that finds the newest value known before each impression. */
+function newestBefore({ joined, path, table, toMs }: JoinToLoad, knownAt: string): string {
+  const { userId, itemId } = joined.on;
+  const keys = [
+    ...(userId === undefined ? [] : [{ key: 'user_id', column: userId }]),
+    ...(itemId === undefined ? [] : [{ key: 'item_id', column: itemId }]),
+  ];
+  const known = `CAST(${sqlName(knownAt)} AS BIGINT)`;
+  const list = keys.map(({ key }) => key).join(', ');
+  return `
+    CREATE TABLE ${table} AS
+    SELECT shown.*, known.value
+    FROM (SELECT DISTINCT user_id, item_id, event_time_ms FROM unique_rows) AS shown
+    ASOF JOIN (
+      SELECT ${keys.map(({ key, column }) => `CAST(${sqlName(column)} AS VARCHAR) AS ${key}`).join(', ')}, ${known} AS known_ms,
+        min(CAST(${sqlName(joined.column)} AS DOUBLE)) AS value
+      FROM read_parquet(${sqlText(path)})
+      WHERE ${known} < ${String(toMs)}
+      GROUP BY ${list}, known_ms
+    ) AS known
+    ON ${keys.map(({ key }) => `shown.${key} = known.${key}`).join(' AND ')} AND shown.event_time_ms > known.known_ms`;
 }
 
 function tablePath(input: { name: string; path: string; log: string | undefined }): string {
@@ -64,14 +103,15 @@ async function requireColumns(db: Duck, input: { name: string; joined: Joined; p
   const { name, joined, path } = input;
   const found = await reading({ name, path }, () => db.describe(`SELECT * FROM read_parquet(${sqlText(path)})`));
   const list = found.map((column) => column.name).join(', ');
-  for (const wanted of [joined.column, joined.on.userId, joined.on.itemId, joined.on.eventTimeMs]) {
-    if (!found.some((column) => column.name.toLowerCase() === wanted.toLowerCase())) {
+  const { userId, itemId, eventTimeMs } = joined.on;
+  const numbers = [joined.column, joined.knownAt ?? eventTimeMs];
+  for (const wanted of [...numbers, userId, itemId]) {
+    if (wanted === undefined) continue;
+    const type = found.find((column) => column.name.toLowerCase() === wanted.toLowerCase())?.type;
+    if (type === undefined) {
       throw new DataError(`joined feature "${name}": ${path} has no column "${wanted}"; it has ${list}`);
     }
-  }
-  for (const wanted of [joined.column, joined.on.eventTimeMs]) {
-    const type = found.find((column) => column.name.toLowerCase() === wanted.toLowerCase())?.type ?? '';
-    if (!NUMBER_TYPE.test(type)) {
+    if (numbers.includes(wanted) && !NUMBER_TYPE.test(type)) {
       throw new DataError(`joined feature "${name}": column "${wanted}" of ${path} is ${type}, expected a number`);
     }
   }

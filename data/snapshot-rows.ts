@@ -3,20 +3,9 @@ import type { Feature, LineConfig } from '../config/schema.ts';
 import { sqlName, sqlText, type Duck } from './duckdb.ts';
 import { loggedValue } from './snapshot-columns.ts';
 import type { JoinedFeature } from './snapshot-joins.ts';
-import type { DataSource } from './sources/data-source.ts';
-
-/** The times that decide which row goes where; Unix ms of event time. */
-export interface SnapshotTimes {
-  eventNowMs: number;
-  cutoffMs: number;
-  windowStartMs: number;
-  /** No row before this is fresh or late. */
-  oldestMs: number;
-  /** Where reading starts: history for the replay and for the comparison with one season back. */
-  reachMs: number;
-  /** Rows of before the window that arrived from here on are late; null when nothing was trained before. */
-  parentTakenAtMs: number | null;
-}
+import { feedbackIs } from './snapshot-labels.ts';
+import type { SnapshotReach } from './snapshot-times.ts';
+import type { DataSource, SourceReading } from './sources/data-source.ts';
 
 /** SQL that is true for a row the source could not give whole. */
 export const MALFORMED =
@@ -26,102 +15,78 @@ const KEY = 'user_id, item_id, event_time_ms';
 
 /** Decides between rows that repeat each other: the first to arrive, and below that by content, never by file order. */
 const FIRST =
-  'arrived_at_ms, event_time_ms, impression_id, request_id, user_id, item_id, position, version, arm, propensity, score, features';
+  'arrived_at_ms, event_time_ms, impression_id, request_id, user_id, item_id, position, version, arm, propensity, score, features, known_at_ms';
 
 /**
  * Reads the source once into tables `source_rows` and `source_feedback`; all that follows reads these.
+ *
+ * @throws Error when the source gave another number of rows than it says it holds: it may have changed meanwhile.
  */
 export async function loadSource(
   db: Duck,
-  input: { source: DataSource; config: LineConfig; times: SnapshotTimes },
-): Promise<void> {
-  const { source, config, times } = input;
-  const range = { line: config.line, fromMs: times.reachMs, toMs: times.eventNowMs };
-  const names = config.features.map(({ name }) => name);
-  await db.run(
-    `CREATE TABLE source_rows AS SELECT row_number() OVER () AS row, * FROM ${await source.impressions(range, names)}`,
-  );
-  await db.run(`CREATE TABLE source_feedback AS SELECT * FROM ${await source.feedback(range)}`);
+  input: { source: DataSource; config: LineConfig; reach: SnapshotReach; dropped: readonly string[] },
+): Promise<SourceReading> {
+  const { source, config, reach, dropped } = input;
+  const range = { line: config.line, fromMs: reach.reachMs, toMs: reach.eventNowMs, dropped };
+  const reading = await source.load(db, range, config.features);
+  const { read } = await db.row('SELECT count(*) AS read FROM source_rows', z.object({ read: z.number() }));
+  if (read !== reading.rows) {
+    throw new Error(
+      `${reading.location} says it holds ${String(reading.rows)} impressions, but ${String(read)} were read: it changed while it was read, or a file is damaged; take the snapshot again, and look at the source if it happens twice`,
+    );
+  }
+  return reading;
 }
 
 /**
- * Table `unique_rows`: the line's rows that had arrived, each once, with its label from the feedback that had arrived. A
- * row is the same by impression id, and by user, item and time; feedback on either copy counts.
+ * Table `unique_rows`: the line's rows that had arrived, each once. A row is the same by impression id, and by user, item
+ * and time; feedback on either copy counts: `labelled_at_ms` is when the first positive feedback arrived, NULL without
+ * any, and `proxied` whether the proxy's was there. Table `repeats`: the rows that were removed, and by what they repeat.
+ * Drops `source_rows` and `source_feedback`, so that no more than two copies of the rows are there at a time.
  */
-export async function removeDuplicates(db: Duck, input: { config: LineConfig; times: SnapshotTimes }): Promise<void> {
+export async function removeDuplicates(db: Duck, input: { config: LineConfig; reach: SnapshotReach }): Promise<void> {
   const { line, label } = input.config;
-  const here = `line = ${sqlText(line)} AND arrived_at_ms < ${String(input.times.eventNowMs)}`;
-  const positive =
-    label.event === 'click' ? `event = 'click'` : `event = 'dwell' AND value >= ${String(label.minDwell)}`;
+  const eventNowMs = String(input.reach.eventNowMs);
+  const here = `line = ${sqlText(line)} AND arrived_at_ms < ${eventNowMs}`;
+  const isProxy = label.proxy === undefined ? 'false' : feedbackIs(label.proxy);
   await db.run(`
-    CREATE TABLE positive_ids AS SELECT DISTINCT impression_id FROM source_feedback WHERE ${here} AND ${positive}`);
-  await db.run(`CREATE TABLE arrived AS SELECT * FROM source_rows WHERE NOT ${MALFORMED} AND ${here}`);
-  await db.run(`DELETE FROM arrived WHERE row IN (${repeats('impression_id')})`);
+    CREATE TABLE answered_ids AS
+    SELECT impression_id, min(arrived_at_ms) FILTER (${feedbackIs(label)}) AS labelled_at_ms, bool_or(${isProxy}) AS proxied
+    FROM source_feedback WHERE ${here} AND impression_id IS NOT NULL AND (${feedbackIs(label)} OR ${isProxy})
+    GROUP BY impression_id`);
   await db.run(`
-    CREATE TABLE positive_keys AS SELECT DISTINCT ${KEY} FROM arrived WHERE impression_id IN (FROM positive_ids)`);
-  await db.run(`DELETE FROM arrived WHERE row IN (${repeats(KEY)})`);
+    CREATE TABLE arrived AS
+    SELECT * FROM source_rows WHERE NOT ${MALFORMED} AND ${here} AND event_time_ms <= ${eventNowMs}`);
+  await db.run('DROP TABLE source_rows; DROP TABLE source_feedback');
+  await db.run(`CREATE TABLE repeats AS ${repeats('impression_id', 'id')}`);
+  await db.run('DELETE FROM arrived WHERE row IN (SELECT row FROM repeats)');
+  await db.run(`
+    CREATE TABLE answered_keys AS
+    SELECT ${KEY}, min(labelled_at_ms) AS labelled_at_ms, bool_or(proxied) AS proxied
+    FROM arrived JOIN answered_ids USING (impression_id) GROUP BY ${KEY}`);
+  await db.run(`INSERT INTO repeats ${repeats(KEY, 'key')}`);
+  await db.run('DELETE FROM arrived WHERE row IN (SELECT row FROM repeats)');
   await db.run(`
     CREATE TABLE unique_rows AS
-    SELECT arrived.* EXCLUDE (request_id), coalesce(request_id, impression_id) AS request_id,
-      CAST(positive_keys.user_id IS NOT NULL AS TINYINT) AS label
-    FROM arrived LEFT JOIN positive_keys USING (${KEY})`);
+    SELECT arrived.* EXCLUDE (request_id), coalesce(request_id, impression_id) AS request_id, labelled_at_ms,
+      coalesce(proxied, false) AS proxied
+    FROM arrived LEFT JOIN answered_keys USING (${KEY})`);
+  await db.run('DROP TABLE arrived');
 }
 
-/** SQL of the `row` of every row of `arrived` that repeats another. Only rows that have a double are sorted: they are few. */
-function repeats(key: string): string {
+/** SQL of the rows of `arrived` that repeat another. Only rows that have a double are sorted: they are few. */
+function repeats(key: string, by: 'id' | 'key'): string {
   return `
-    SELECT row FROM (
-      SELECT row, row_number() OVER (PARTITION BY ${key} ORDER BY ${FIRST}) AS copy
+    SELECT row, event_time_ms, '${by}' AS repeated FROM (
+      SELECT row, event_time_ms, row_number() OVER (PARTITION BY ${key} ORDER BY ${FIRST}) AS copy
       FROM arrived SEMI JOIN (SELECT ${key} FROM arrived GROUP BY ${key} HAVING count(*) > 1) USING (${key})
     ) WHERE copy > 1`;
 }
 
 /**
- * Table `parts`: each unique row's part, one of `immature`, `train`, `holdout`, `replay` and `history`, and whether it is
- * late. A request's rows stay together. Returns the time that parts train from holdout.
+ * Table `snapshot_rows`: the rows that go to a file, with the snapshot's columns. Besides, under names that no feature can
+ * have: the file, whether the label is a proxy, and what the source said of the features.
  */
-export async function assignParts(
-  db: Duck,
-  input: { config: LineConfig; times: SnapshotTimes },
-): Promise<{ splitMs: number }> {
-  const { cutoffMs, windowStartMs, oldestMs, parentTakenAtMs } = input.times;
-  const { holdoutShare, replayShare } = input.config.snapshot;
-  const late =
-    parentTakenAtMs === null
-      ? 'false'
-      : `event_time_ms > ${String(oldestMs)} AND arrived_at_ms >= ${String(parentTakenAtMs)}`;
-  await db.run(`
-    CREATE TABLE ages AS
-    SELECT row, impression_id,
-      CASE WHEN event_time_ms > ${String(cutoffMs)} THEN 'immature'
-           WHEN event_time_ms > ${String(windowStartMs)} THEN 'fresh'
-           WHEN ${late} THEN 'late'
-           ELSE 'history' END AS age,
-      CASE WHEN age = 'fresh' THEN min(event_time_ms) OVER (PARTITION BY request_id, age) END AS request_ms
-    FROM unique_rows`);
-  // The holdout begins after a time, not after a row: what shares a time, such as a slate, is never torn.
-  const { split } = await db.row(
-    `SELECT (SELECT request_ms FROM ages WHERE age = 'fresh' ORDER BY request_ms
-       LIMIT 1 OFFSET (SELECT greatest(0, ceil(count(*) * ${String(1 - holdoutShare)}) - 1) FROM ages WHERE age = 'fresh')) AS split`,
-    z.object({ split: z.number().nullable() }),
-  );
-  const splitMs = split ?? windowStartMs;
-  await db.run(`
-    CREATE TABLE parts AS
-    SELECT row, age = 'late' AS late,
-      CASE age WHEN 'fresh' THEN CASE WHEN request_ms <= ${String(splitMs)} THEN 'train' ELSE 'holdout' END
-               WHEN 'late' THEN 'train' ELSE age END AS part
-    FROM ages`);
-  const salt = sqlText(`${String(input.config.training.seed)}:${String(cutoffMs)}:`);
-  await db.run(`
-    UPDATE parts SET part = 'replay' WHERE row IN (
-      SELECT row FROM ages WHERE age = 'history' ORDER BY md5(${salt} || impression_id), impression_id
-      LIMIT (SELECT CAST(floor(count(*) * ${String(replayShare / (1 - replayShare))}) AS BIGINT) FROM parts WHERE part = 'train')
-    )`);
-  return { splitMs };
-}
-
-/** Table `snapshot_rows`: the rows of train, holdout and replay with the snapshot's columns, and what was logged. */
 export async function addFeatures(
   db: Duck,
   input: { features: readonly Feature[]; joined: readonly JoinedFeature[] },
@@ -138,8 +103,9 @@ export async function addFeatures(
   const joins = input.joined.map(({ table }) => `LEFT JOIN ${table} USING (user_id, item_id, event_time_ms)`);
   await db.run(`
     CREATE TABLE snapshot_rows AS
-    SELECT part, late, impression_id, request_id, user_id, item_id, event_time_ms, arrived_at_ms, position, version, arm,
-      propensity, score, label, features AS logged, ${values.join(', ')}
-    FROM unique_rows JOIN parts USING (row) ${joins.join(' ')}
-    WHERE part IN ('train', 'holdout', 'replay')`);
+    SELECT file AS "#file", by_proxy AS "#by_proxy", features AS "#logged", known_at_ms AS "#known_at_ms", impression_id, request_id,
+      user_id, item_id, event_time_ms, arrived_at_ms, position, version, arm, propensity, score,
+      CASE WHEN file <> 'unlabelled' THEN label END AS label, ${values.join(', ')}
+    FROM labelled_rows JOIN parts USING (row) ${joins.join(' ')}
+    WHERE file IS NOT NULL`);
 }

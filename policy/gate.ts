@@ -14,6 +14,13 @@ export interface Interval {
 
 export type EvaluationMetric = 'auc' | 'logLoss' | 'calibration';
 
+/** Champion and challenger on the fixed historical holdout: what a model knew and should still know. */
+export interface HistoricalFigures {
+  rows: number;
+  challenger: { auc: number; logLoss: number };
+  champion: { auc: number; logLoss: number } | null;
+}
+
 /** What the evaluation of a challenger found on the holdout, champion and challenger scored on the same rows. */
 export interface Evaluation {
   rows: number;
@@ -30,6 +37,8 @@ export interface Evaluation {
   maxScoreChange: number | null;
   /** Features of the champion that the holdout does not have: it was scored without them, which favours the challenger. */
   championMissing?: string[];
+  /** Null while the line has no historical holdout. The gate does not read it: see `forgettingNotes`. */
+  historical?: HistoricalFigures | null;
   /** Challenger's scoring time, measured in batches on the machine that evaluated. */
   latencyMsPerRow: number;
   modelBytes: number;

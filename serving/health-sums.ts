@@ -1,6 +1,6 @@
 import { NO_TRAFFIC } from '../policy/health.ts';
 import { clipProbability } from '../policy/statistics.ts';
-import type { HealthSumRow } from '../store/health-sums.ts';
+import { HEALTH_RETENTION_MS, type HealthSumRow } from '../store/health-sums.ts';
 import { emptyLatencyHistogram, observeLatency } from './latency-histogram.ts';
 
 /** A row of the live health, less the process and boot that write it. */
@@ -8,8 +8,7 @@ export type HealthRow = Omit<HealthSumRow, 'processId' | 'boot' | 'latencyBucket
 
 export type HealthVariant = Pick<HealthRow, 'line' | 'version' | 'arm' | 'epoch'>;
 
-/** How old a bucket may be to still take feedback, in operating time. Later feedback is only logged. */
-export const HEALTH_RETENTION_MS = 2 * 3_600_000;
+export { HEALTH_RETENTION_MS };
 
 /**
  * What this process adds to the live health of its lines: sums by bucket, version, arm and epoch, kept in memory and

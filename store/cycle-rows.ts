@@ -3,7 +3,7 @@ import { onlyRow, type Transaction } from './database.ts';
 import type { CycleRecord, Outcome, Refused } from './types.ts';
 
 export const CYCLE_COLUMNS = `cycle_id as "cycleId", line, workflow_id as "workflowId", run_id as "runId", trigger, config,
-  config_hash as "configHash", stable_at_start as "stableAtStart", candidate, phases, started_at as "startedAt",
+  config_hash as "configHash", stable_at_start as "stableAtStart", parent, parent_reason as "parentReason", candidate, phases, started_at as "startedAt",
   closed_at as "closedAt", outcome, reasons`;
 
 /**

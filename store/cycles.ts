@@ -6,6 +6,7 @@ import { recallEffect, recordEffect } from './effects.ts';
 import { readLine } from './lines.ts';
 import { enqueueAlert } from './outbox.ts';
 import { endLease } from './leases.ts';
+import { parentFor } from './parents.ts';
 import { currentRoute, isRouted, lockHead, setStatus } from './route-head.ts';
 import { withdrawCandidate } from './rollbacks.ts';
 import type { Alert, CycleRecord, Outcome, PhaseRecord, Refused, Route } from './types.ts';
@@ -35,7 +36,7 @@ const CLAIM_ROUNDS = 5;
 /**
  * Claims a line for a cycle: at most one open cycle a line. A cycle whose run is over without having closed it is closed
  * as `aborted` and what it left routed is removed, in the transaction that makes the claim. Freezes the line's config
- * and records its stable. Safe to repeat for the same cycle, also from a later run of the same workflow.
+ * and records its stable and the parent of its challenger. Safe to repeat for the same cycle, also from a later run of the same workflow.
  */
 export async function claimCycle(db: Queryable, claim: CycleClaim): Promise<ClaimResult> {
   let over: CycleRecord | null = null;
@@ -133,10 +134,15 @@ async function tryClaim(tx: Transaction, claim: CycleClaim, dead: CycleRecord | 
 
   const { config, configHash } = await readLine(tx, line);
   const { stable } = await currentRoute(tx, line);
+  const { parent, reason } = await parentFor(tx, { line, stable });
   const { rows } = await tx.query<CycleRecord>(
-    `insert into cycles (cycle_id, line, workflow_id, run_id, trigger, config, config_hash, stable_at_start)
-     values ($1, $2, $3, $4, $5, $6, $7, $8) returning ${CYCLE_COLUMNS}`,
-    [cycleId, line, claim.workflowId, claim.runId, claim.trigger, JSON.stringify(config), configHash, stable],
+    `insert into cycles (cycle_id, line, workflow_id, run_id, trigger, config, config_hash, stable_at_start, parent,
+       parent_reason)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) returning ${CYCLE_COLUMNS}`,
+    [
+      ...[cycleId, line, claim.workflowId, claim.runId, claim.trigger, JSON.stringify(config), configHash, stable],
+      ...[parent, reason],
+    ],
   );
   await recordEffect(tx, effectKey, { takenOver });
   return claimed(onlyRow(rows), takenOver);

@@ -43,6 +43,27 @@ export async function readEventNow(db: Queryable, line: string): Promise<number>
   return Math.round(row.now);
 }
 
+/** Event time and operating time of one moment, Unix milliseconds, and how fast event time passes. */
+export interface ClockReading {
+  eventMs: number;
+  operatingMs: number;
+  rate: number;
+}
+
+/** Both clocks of a line now; the same, at a rate of 1, where nothing drives its event time. */
+export async function readClocks(db: Queryable, line: string): Promise<ClockReading> {
+  const { rows } = await db.query<ClockReading>(
+    `select now as "operatingMs", coalesce(c.event_ms + (now - c.operating_ms) * c.rate, now)::float8 as "eventMs",
+       coalesce(c.rate, 1) as rate
+     from (select (${OPERATING_MS})::float8 as now) clock, lines l left join event_clocks c using (line)
+     where l.line = $1`,
+    [line],
+  );
+  const [row] = rows;
+  if (row === undefined) throw await unknownLine(db, line);
+  return row;
+}
+
 /** The event clock of a line as the database keeps it. */
 export function databaseEventClock(db: Queryable, line: string): EventClock {
   return { now: () => readEventNow(db, line) };

@@ -2,6 +2,9 @@ import { NO_TRAFFIC, type ArmSums } from '../policy/health.ts';
 import type { ShadowReading } from '../policy/shadow.ts';
 import { onlyRow, type Queryable } from './database.ts';
 
+/** How old a bucket may be to still take feedback, in operating time. Later feedback is only logged. */
+export const HEALTH_RETENTION_MS = 2 * 3_600_000;
+
 export type Arm = 'stable' | 'canary' | 'holdback' | 'shadow' | 'exploration';
 
 /** What one boot of one process counted for one variant in one bucket of time: absolute values, not increments. */
@@ -84,6 +87,41 @@ export async function readArmSums(db: Queryable, range: ArmRange): Promise<{ can
     return arm;
   };
   return { canary: sums(true), stable: sums(false) };
+}
+
+/**
+ * The sums of a stable version (its arms `stable` and `holdback`) over the buckets that begin in [fromMs, toMs), operating
+ * time, Unix milliseconds, over all processes. Zeros where nothing was counted, NaN where something that was is NaN.
+ */
+export async function readStableSums(
+  db: Queryable,
+  { line, version, fromMs, toMs }: { line: string; version: number; fromMs: number; toMs: number },
+): Promise<ArmSums> {
+  const { rows } = await db.query<ArmSums>(
+    `select coalesce(sum(requests), 0)::float8 as requests, coalesce(sum(errors), 0)::float8 as errors,
+       coalesce(sum(impressions), 0)::float8 as impressions, coalesce(sum(clicks), 0)::float8 as clicks,
+       coalesce(sum(score_sum), 0) as "scoreSum", coalesce(sum(log_loss_sum), 0) as "logLossSum",
+       coalesce(sum(log_loss_square_sum), 0) as "logLossSquareSum", coalesce(sum(latency_ms_sum), 0) as "latencyMsSum"
+     from health_sums
+     where line = $1 and version = $2 and arm in ('stable', 'holdback')
+       and bucket_at >= to_timestamp($3::float8 / 1000) and bucket_at < to_timestamp($4::float8 / 1000)`,
+    [line, version, fromMs, toMs],
+  );
+  return onlyRow(rows);
+}
+
+/** Impressions that users saw, in the buckets that begin in [fromMs, toMs), operating time, Unix milliseconds. */
+export async function countImpressions(
+  db: Queryable,
+  { line, fromMs, toMs }: { line: string; fromMs: number; toMs: number },
+): Promise<number> {
+  const { rows } = await db.query<{ impressions: number }>(
+    `select coalesce(sum(impressions), 0)::float8 as impressions from health_sums
+     where line = $1 and arm <> 'shadow'
+       and bucket_at >= to_timestamp($2::float8 / 1000) and bucket_at < to_timestamp($3::float8 / 1000)`,
+    [line, fromMs, toMs],
+  );
+  return onlyRow(rows).impressions;
 }
 
 /**

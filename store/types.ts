@@ -50,7 +50,12 @@ export interface CycleRecord {
   trigger: string;
   config: LineConfig;
   configHash: string;
+  /** The champion that is evaluated, and what a rollback returns to. */
   stableAtStart: number;
+  /** What the challenger is trained from and its snapshot begins after: the champion, unless that is contaminated. Null: from scratch. */
+  parent: number | null;
+  /** Why the parent is not the champion; null when it is. */
+  parentReason: string | null;
   candidate: number | null;
   phases: PhaseRecord[];
   startedAt: Date;

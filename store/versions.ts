@@ -3,8 +3,8 @@ import type { Feature } from '../config/schema.ts';
 import { lockCycle } from './cycle-rows.ts';
 import { onlyRow, transaction, type Queryable } from './database.ts';
 import { recallEffect, recordEffect } from './effects.ts';
-import { currentRoute, lockHead } from './route-head.ts';
-import { INPUT_ORDER_VERSION, type Lineage, type VersionRecord } from './types.ts';
+import { lockHead } from './route-head.ts';
+import type { Lineage, VersionRecord } from './types.ts';
 
 export interface NewVersion {
   line: string;
@@ -85,10 +85,4 @@ export async function listVersions(db: Queryable, line: string): Promise<Version
     [line],
   );
   return rows;
-}
-
-/** The champion: the stable of the current route, from which the next version starts. Null while that is version 0. */
-export async function parentCandidate(db: Queryable, line: string): Promise<VersionRecord | null> {
-  const { stable } = await currentRoute(db, line);
-  return stable === INPUT_ORDER_VERSION ? null : readVersion(db, { line, version: stable });
 }

@@ -13,6 +13,11 @@ const schema = z.object({
   FRESHET_LOG_TABLE: z.string().min(1).optional(),
   FRESHET_PYTHON: z.string().min(1).default('python3'),
   FRESHET_DEVICES: z.coerce.number().int().min(1).default(1),
+  FRESHET_REPORTS_HOST: z.string().min(1).default('127.0.0.1'),
+  /** The data worker serves data reports here; without it nobody does. */
+  FRESHET_REPORTS_PORT: z.coerce.number().int().min(1).max(65_535).optional(),
+  /** What links to data reports begin with, when another address than the worker's own leads there. */
+  FRESHET_REPORTS_URL: z.url().optional(),
   FRESHET_BUILD_ID: z.string().min(1).optional(),
   PROMETHEUS_URL: z.string().min(1).optional(),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info'),

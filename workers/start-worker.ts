@@ -8,11 +8,12 @@ import { createDataActivities, createGpuActivities, createRolloutActivities } fr
 import type { CoreDependencies, GpuDependencies } from '../activities/dependencies.ts';
 import { taskQueue, type WorkerRole } from '../config/names.ts';
 import { alertChannelsFromEnv } from '../integrations/alert-channels.ts';
-import { openLocalArtifacts } from '../store/artifacts.ts';
+import { openLocalArtifacts, type ArtifactStore } from '../store/artifacts.ts';
 import { openDatabase } from '../store/database.ts';
 import { startAlertDelivery } from './alert-delivery.ts';
 import { codeVersion } from './code-version.ts';
 import type { WorkerEnvironment } from './environment.ts';
+import { startReportServer } from './report-server.ts';
 
 export interface RunningWorker {
   /** Stops polling, lets running activities end (a trainer saves its checkpoint), and closes the connections. */
@@ -106,7 +107,9 @@ async function roleOptions(
   const { env, core, closers } = of;
   const artifacts = openLocalArtifacts(env.FRESHET_ARTIFACTS);
   switch (role) {
-    case 'data':
+    case 'data': {
+      const reports = await serveReports(env, { ...core, artifacts });
+      if (reports !== null) closers.push(reports.stop);
       return {
         activities: createDataActivities({
           ...core,
@@ -114,10 +117,13 @@ async function roleOptions(
           logRoot: env.FRESHET_LOG_ROOT,
           workRoot: env.FRESHET_WORK_ROOT,
           logTable: env.FRESHET_LOG_TABLE ?? null,
+          processEnv: of.processEnv ?? process.env,
+          reportsUrl: reports?.url ?? env.FRESHET_REPORTS_URL ?? null,
         }),
         // DuckDB and ONNX Runtime use every core they get: two snapshots at once are slower than one after the other.
         maxConcurrentActivityTaskExecutions: 2,
       };
+    }
     case 'gpu':
       return {
         activities: createGpuActivities({
@@ -144,6 +150,17 @@ async function roleOptions(
       };
     }
   }
+}
+
+async function serveReports(
+  env: WorkerEnvironment,
+  of: { db: CoreDependencies['db']; logger: Logger; artifacts: ArtifactStore },
+): Promise<{ url: string; stop: () => Promise<void> } | null> {
+  const { FRESHET_REPORTS_HOST: host, FRESHET_REPORTS_PORT: port } = env;
+  if (port === undefined) return null;
+  const server = await startReportServer({ ...of, host, port });
+  if (server === null) return null;
+  return { stop: server.stop, url: env.FRESHET_REPORTS_URL ?? `http://${host}:${String(port)}/reports` };
 }
 
 function referenceTrainer(env: WorkerEnvironment): GpuDependencies['trainer'] {

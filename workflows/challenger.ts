@@ -1,6 +1,7 @@
 import { condition, isCancellation, upsertSearchAttributes, type ActivityInterfaceFor } from '@temporalio/workflow';
 import type { DataActivities, GpuActivities } from '../activities/index.ts';
 import type { TrainChallengerResult } from '../activities/train-challenger.ts';
+import { forgettingNotes } from '../policy/forgetting.ts';
 import { decideGate, type Evaluation, type GateVerdict } from '../policy/gate.ts';
 import type { Reason } from '../policy/verdict.ts';
 import { enterPhase, holdWhilePaused, show, type CycleContext } from './cycle-context.ts';
@@ -35,7 +36,8 @@ export async function prepareChallenger(context: CycleContext, { data, gpu }: Ac
       [{ cycleId, snapshotId }],
     ),
   );
-  journal.notes.push(...report.silenced.map(({ code, message }) => `${code}: ${message}`));
+  journal.reportUrl = report.reportUrl;
+  journal.notes.push(...[...report.silenced, ...report.warnings].map(({ code, message }) => `${code}: ${message}`));
   if (report.verdict !== 'pass') throw skip(report.reasons);
 
   const training = await phase(
@@ -54,7 +56,7 @@ export async function prepareChallenger(context: CycleContext, { data, gpu }: Ac
 
   enterPhase(context, 'gate');
   const { plan } = context;
-  journal.notes.push(...unchangedScores(evaluation, plan.minScoreChange));
+  journal.notes.push(...unchangedScores(evaluation, plan.minScoreChange), ...forgettingNotes(evaluation, plan.gate));
   const gate = decideGate({ evaluation, config: plan.gate, hasChampion: plan.champion !== null });
 
   const version = await register(context, data, { snapshotId, training, evaluation, gate });

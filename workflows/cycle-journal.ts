@@ -19,6 +19,8 @@ export class CycleJournal {
   outcome: CycleStatus['outcome'] = null;
   reasons: Reason[] = [];
   notes: string[] = [];
+  /** Of the snapshot's checks. */
+  reportUrl: string | null = null;
   rollback: RollbackTimes | null = null;
   waitingForApproval: CycleStatus['waitingForApproval'] = null;
 
@@ -93,6 +95,7 @@ export class CycleJournal {
     const blocks = [
       `### ${this.line}: ${this.outcome ?? `${this.phase}${canary}`}`,
       `${versions}; started by ${this.trigger}`,
+      ...(this.reportUrl === null ? [] : [`[Report on the data](${this.reportUrl})`]),
       ...(paused === null ? [] : [`**Paused** by ${paused.who}: ${paused.reason}`]),
       ...(approval === null
         ? []

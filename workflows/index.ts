@@ -1,1 +1,2 @@
 export { trainingCycle } from './training-cycle.ts';
+export { watchTriggers } from './watch-triggers.ts';

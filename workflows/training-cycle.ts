@@ -46,6 +46,7 @@ export async function trainingCycle(input: messages.TrainingCycleInput): Promise
   Object.assign(journal, { champion: plan.champion, trigger: plan.trigger });
   upsertSearchAttributes([{ key: messages.searchAttributes.trigger, value: plan.trigger.split(':', 1)[0] ?? '' }]);
   journal.notes.push(
+    ...(plan.notes ?? []),
     ...plan.silences.map((silence) => `guard ${silence.guard} is silenced until ${silence.until}: ${silence.reason}`),
   );
   const context: CycleContext = { line: input.line, cycleId, plan, desk, journal, routed: false };

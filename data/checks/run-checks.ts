@@ -1,53 +1,118 @@
-import type { CheckCode, LineConfig } from '../../config/schema.ts';
+import { CHECK_SETTINGS, type CheckCode, type LineConfig } from '../../config/schema.ts';
 import { activeSilence } from '../../policy/silences.ts';
 import { openDuckDb, sqlText, type Duck } from '../duckdb.ts';
+import type { Profile } from '../profile/index.ts';
 import type { SnapshotManifest } from '../snapshot-manifest.ts';
-import type { Check, CheckContext, CheckReport, CheckResult, Finding } from './check.ts';
+import { checkCardinality } from './cardinality.ts';
+import { checkCategories } from './categories.ts';
+import type {
+  Check,
+  CheckContext,
+  CheckReport,
+  CheckResult,
+  Finding,
+  Reference,
+  References,
+  Rescore,
+} from './check.ts';
+import { checkClock } from './clock.ts';
+import { checkConstant } from './constant.ts';
+import { checkDriftConcept } from './drift-concept.ts';
+import { checkDriftFeatures } from './drift-features.ts';
+import { checkDriftLabel } from './drift-label.ts';
+import { checkDriftPredictions } from './drift-predictions.ts';
+import { checkDuplicates } from './duplicates.ts';
+import { checkEstimatedPerformance } from './estimated-performance.ts';
 import { checkFeatureParity } from './feature-parity.ts';
+import { checkFeedbackLoop } from './feedback-loop.ts';
+import { checkFormat } from './format.ts';
 import { checkFreshness } from './freshness.ts';
 import { checkLabel } from './label.ts';
+import { checkLeakageOverlap } from './leakage-overlap.ts';
+import { checkLeakageTime } from './leakage-time.ts';
 import { checkLeakage } from './leakage.ts';
+import { checkMalformed } from './malformed.ts';
 import { checkMinRows } from './min-rows.ts';
+import { checkMissing } from './missing.ts';
+import { checkOutliers } from './outliers.ts';
 import { checkRecency } from './recency.ts';
 import { checkSchema } from './schema.ts';
+import { checkScoreParity } from './score-parity.ts';
+import { checkSourceSchema } from './source-schema.ts';
+import { checkUnit } from './unit.ts';
+import { checkValues } from './values.ts';
+import { checkVolumeArrival } from './volume-arrival.ts';
+import { checkVolumeHourly } from './volume-hourly.ts';
 import { checkVolume } from './volume.ts';
 
 export type { CheckReport, CheckResult };
 
-/** In the order in which they are reported: the causes before what follows from them. */
 const CHECKS: Record<CheckCode, Check> = {
   'volume.min-rows': checkMinRows,
+  malformed: checkMalformed,
+  'source.schema': checkSourceSchema,
+  schema: checkSchema,
   freshness: checkFreshness,
   recency: checkRecency,
   volume: checkVolume,
-  schema: checkSchema,
+  'volume.hourly': checkVolumeHourly,
+  'volume.arrival': checkVolumeArrival,
+  duplicates: checkDuplicates,
+  clock: checkClock,
+  values: checkValues,
+  format: checkFormat,
+  unit: checkUnit,
+  constant: checkConstant,
+  missing: checkMissing,
+  outliers: checkOutliers,
+  cardinality: checkCardinality,
+  categories: checkCategories,
   'feature-parity': checkFeatureParity,
+  'score-parity': checkScoreParity,
   leakage: checkLeakage,
+  'leakage.time': checkLeakageTime,
+  'leakage.overlap': checkLeakageOverlap,
   label: checkLabel,
+  'drift.features': checkDriftFeatures,
+  'drift.label': checkDriftLabel,
+  'drift.predictions': checkDriftPredictions,
+  'drift.concept': checkDriftConcept,
+  'feedback-loop': checkFeedbackLoop,
+  'estimated-performance': checkEstimatedPerformance,
 };
 
 const SEVERITY = {
   pass: 'info',
   notApplicable: 'info',
+  dryRun: 'info',
   warn: 'warning',
   silenced: 'warning',
   block: 'critical',
 } as const;
 
-/**
- * Runs every check on a snapshot. The verdict is `pass` only when none blocks; a check that fails to run blocks. A
- * silenced check says what it would have said and blocks nothing until its silence ends.
- *
- * @param input.files local paths of the snapshot's files, as the artifact store verified them.
- * @param input.nowMs operating time, Unix ms: decides which silences are in force.
- */
-export async function runChecks(input: {
+export interface ChecksInput {
   config: LineConfig;
   manifest: SnapshotManifest;
-  files: { train: readonly string[]; holdout: readonly string[]; replay: readonly string[] };
+  /** Local paths of the snapshot's files, as the artifact store verified them. */
+  files: Record<Part, readonly string[]>;
+  profiles: { fresh: Profile | null; unlabelled: Profile | null };
+  references: References;
+  /** Given the check's database, since its rows are there. */
+  rescore: ((db: Duck) => Rescore) | null;
+  /** Operating time, Unix ms: decides which silences are in force. */
   nowMs: number;
-}): Promise<CheckReport> {
-  const { config, manifest, files, nowMs } = input;
+}
+
+const PARTS = ['train', 'holdout', 'replay', 'historical', 'unlabelled'] as const;
+type Part = (typeof PARTS)[number];
+
+/**
+ * Runs every check on a snapshot. The verdict is `pass` only when none blocks; a check that fails to run blocks, and one
+ * whose severity is `warn` warns instead. A silenced check, or one that is only tried, says what it would have said and
+ * blocks nothing.
+ */
+export async function runChecks(input: ChecksInput): Promise<CheckReport> {
+  const { config, manifest, files, nowMs, profiles, references, rescore } = input;
   const db = await openDuckDb();
   try {
     let unreadable: string | null = null;
@@ -56,25 +121,32 @@ export async function runChecks(input: {
     } catch (error) {
       unreadable = reasonOf(error);
     }
+    const context: CheckContext = {
+      ...{ config, manifest, db, references },
+      rescore: rescore?.(db) ?? null,
+      profile: profiles.fresh,
+      unlabelledProfile: profiles.unlabelled,
+    };
     const results: CheckResult[] = [];
     for (const [code, check] of Object.entries(CHECKS) as [CheckCode, Check][]) {
-      const finding = unreadable === null ? await run(check, { config, manifest, db }) : notRun(unreadable);
+      const finding = unreadable === null ? await run(check, context) : notRun(unreadable);
       results.push(resultOf({ code, finding, config, nowMs }));
     }
-    return { verdict: results.some(({ status }) => status === 'block') ? 'block' : 'pass', results };
+    const verdict = results.some(({ status }) => status === 'block') ? 'block' : 'pass';
+    const ids = (reference: Reference | null): string[] => reference?.snapshotIds ?? [];
+    const { training, season, week } = references;
+    return { verdict, comparedWith: { training: ids(training), season: ids(season), week: ids(week) }, results };
   } finally {
     db.close();
   }
 }
 
-async function createViews(db: Duck, files: Record<'train' | 'holdout' | 'replay', readonly string[]>): Promise<void> {
+async function createViews(db: Duck, files: ChecksInput['files']): Promise<void> {
   const view = async (name: string, paths: readonly string[]): Promise<void> => {
     if (paths.length === 0) return;
     await db.run(`CREATE VIEW ${name} AS SELECT * FROM read_parquet([${paths.map(sqlText).join(', ')}])`);
   };
-  await view('train', files.train);
-  await view('holdout', files.holdout);
-  await view('replay', files.replay);
+  for (const part of PARTS) await view(part, files[part]);
   await view('fresh', [...files.train, ...files.holdout]);
 }
 
@@ -100,20 +172,23 @@ function reasonOf(error: unknown): string {
 }
 
 function resultOf(input: { code: CheckCode; finding: Finding; config: LineConfig; nowMs: number }): CheckResult {
-  const { code, finding, config, nowMs } = input;
+  const { code, config, nowMs } = input;
+  const { severity } = config.checks[CHECK_SETTINGS[code]];
   const active = activeSilence(config.silences, code, nowMs);
-  if (active === null) return { check: code, ...finding, severity: SEVERITY[finding.status] };
-  const silence = { until: active.until, reason: active.reason };
-  if (finding.status === 'pass' || finding.status === 'notApplicable') {
-    return { check: code, ...finding, severity: SEVERITY[finding.status], silence };
+  const silence = active === null ? {} : { silence: { until: active.until, reason: active.reason } };
+  const { status } = input.finding;
+  if (status === 'pass' || status === 'notApplicable') {
+    return { check: code, ...input.finding, severity: SEVERITY[status], ...silence };
   }
-  return {
-    check: code,
-    ...finding,
-    status: 'silenced',
-    wouldBe: finding.status,
-    severity: SEVERITY.silenced,
-    silence,
-    message: `silenced until ${active.until} (${active.reason}); it would have said: ${finding.message}`,
-  };
+  const tried = { check: code, ...input.finding, ...silence, wouldBe: status };
+  if (severity === 'dryRun') {
+    const message = `only tried (severity dryRun); it would have said: ${input.finding.message}`;
+    return { ...tried, status: 'dryRun', severity: SEVERITY.dryRun, message };
+  }
+  if (active !== null) {
+    const message = `silenced until ${active.until} (${active.reason}); it would have said: ${input.finding.message}`;
+    return { ...tried, status: 'silenced', severity: SEVERITY.silenced, message };
+  }
+  const allowed = severity === 'warn' ? 'warn' : status;
+  return { check: code, ...input.finding, status: allowed, severity: SEVERITY[allowed] };
 }

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import type { Evaluation, EvaluationMetric, Interval } from '../../policy/gate.ts';
+import type { Evaluation, EvaluationMetric, HistoricalFigures, Interval } from '../../policy/gate.ts';
 import { openModel, type Model } from '../../scoring/model-session.ts';
 import {
   bootstrapMetrics,
@@ -44,6 +44,7 @@ export async function compareModels(input: EvaluationInput, checkpoint: () => vo
         gainStandardError: gain === null ? null : standardErrorOf(gain),
         maxScoreChange: largestChange(scored.scores),
         championMissing: holdout.missing[1] ?? [],
+        historical: await scoreHistorical(input.historical ?? [], contenders, checkpoint),
         latencyMsPerRow: scored.latencyMsPerRow,
         modelBytes: (contenders[0] as Contender).bytes,
       };
@@ -52,6 +53,28 @@ export async function compareModels(input: EvaluationInput, checkpoint: () => vo
     }
   } finally {
     for (const { model } of contenders) await model.close();
+  }
+}
+
+/** Without bounds: the rows are the same in every cycle, so that the figures of cycles compare. */
+async function scoreHistorical(
+  paths: readonly string[],
+  contenders: readonly Contender[],
+  checkpoint: () => void,
+): Promise<HistoricalFigures | null> {
+  if (paths.length === 0) return null;
+  const specs = contenders.map(({ features }) => features);
+  const historical = await openHoldout(paths, specs);
+  try {
+    const rows = await scoreHoldout(historical, contenders, checkpoint);
+    const figures = bootstrapMetrics({ rows, replicates: 0, seed: 0, checkpoint }).map(({ auc, logLoss }) => ({
+      auc: auc.estimate,
+      logLoss: logLoss.estimate,
+    }));
+    const [challenger, champion] = figures as [HistoricalFigures['challenger'], HistoricalFigures['challenger']?];
+    return { rows: rows.labels.length, challenger, champion: champion ?? null };
+  } finally {
+    historical.close();
   }
 }
 

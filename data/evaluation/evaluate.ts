@@ -13,6 +13,8 @@ export interface EvaluatedModel {
 export interface EvaluationInput {
   /** Local paths of the snapshot's holdout Parquet files. */
   holdout: readonly string[];
+  /** Local paths of its fixed historical holdout; empty where there is none. */
+  historical?: readonly string[];
   challenger: EvaluatedModel;
   champion: (EvaluatedModel & { version: number }) | null;
   gate: Pick<GateConfig, 'metric' | 'replicates'>;

@@ -4,6 +4,7 @@ import type { Feature } from '../../config/schema.ts';
 import type { FeatureRows } from '../../features/featurizer.ts';
 import { DataError } from '../data-error.ts';
 import { openDuckDb, sqlName, sqlText, type Duck } from '../duckdb.ts';
+import { featuresOf, type FeatureColumns } from '../feature-rows.ts';
 
 /** A piece of the holdout, in file order. */
 export interface HoldoutBatch {
@@ -74,10 +75,7 @@ async function describeSource(duck: Duck, source: string): Promise<Map<string, C
   return kinds;
 }
 
-/** Column names by place in the model's inputs; null where the files have none. */
-interface Plan {
-  ids: (string | null)[];
-  dense: (string | null)[];
+interface Plan extends FeatureColumns {
   missing: string[];
 }
 
@@ -103,51 +101,10 @@ async function* readBatches(
 }
 
 function batchOf(chunk: DuckDBDataChunk, plans: readonly Plan[], position: ReadonlyMap<string, number>): HoldoutBatch {
-  const count = chunk.rowCount;
   const labels = Uint8Array.from(chunk.getColumnValues(0), (label) => {
     if (label === 0 || label === 1) return label;
     throw new DataError(`the holdout has the label ${String(label)}, expected 0 or 1: the snapshot was not checked`);
   });
-  const features = plans.map(({ ids, dense }) => {
-    const rows = {
-      count,
-      ids: new BigInt64Array(count * ids.length),
-      dense: new Float32Array(count * dense.length).fill(NaN),
-    };
-    fill(
-      rows.ids,
-      ids.map((name) => vectorOf<bigint>(chunk, name, position)),
-    );
-    fill(
-      rows.dense,
-      dense.map((name) => vectorOf<number>(chunk, name, position)),
-    );
-    return rows;
-  });
+  const features = plans.map((plan) => featuresOf(chunk, plan, position));
   return { labels, users: chunk.getColumnValues(1).map(String), features };
-}
-
-interface Vector<T> {
-  itemCount: number;
-  getItem(row: number): T | null;
-}
-
-function vectorOf<T>(
-  chunk: DuckDBDataChunk,
-  name: string | null,
-  position: ReadonlyMap<string, number>,
-): Vector<T> | null {
-  const index = name === null ? undefined : position.get(name);
-  return index === undefined ? null : (chunk.getColumnVector(index) as unknown as Vector<T>);
-}
-
-/** Columns into row-major `into`, whose missing values stay what they are. */
-function fill<T>(into: Record<number, T>, columns: readonly (Vector<T> | null)[]): void {
-  for (const [column, vector] of columns.entries()) {
-    if (vector === null) continue;
-    for (let row = 0; row < vector.itemCount; row++) {
-      const value = vector.getItem(row);
-      if (value !== null) into[row * columns.length + column] = value;
-    }
-  }
 }

@@ -1,11 +1,11 @@
 import type { Command } from 'commander';
-import { applySchedule, triggerCycle } from '../../activities/schedule.ts';
+import { applySchedule, applyTriggerSchedule } from '../../activities/schedule.ts';
+import { askForCycle } from '../../activities/start-cycle.ts';
 import { formatDuration } from '../../config/duration.ts';
 import { loadLineConfig } from '../../config/load.ts';
 import { DEFAULT_QUEUE_PREFIX } from '../../config/names.ts';
 import type { LineConfig } from '../../config/schema.ts';
 import { atSpeed } from '../../config/speed.ts';
-import { requestCycle } from '../../store/cycle-requests.ts';
 import { openCycle } from '../../store/cycles.ts';
 import { migrate } from '../../store/database.ts';
 import { applyLine, readLine } from '../../store/lines.ts';
@@ -17,6 +17,8 @@ export interface AppliedLine {
   config: 'created' | 'updated' | 'unchanged';
   schedule: 'created' | 'updated';
   every: string;
+  /** How often the triggers are looked at; null where none is on. */
+  triggersEvery: string | null;
 }
 
 /** `schedule apply`, `cycle start`, `migrate`. */
@@ -57,8 +59,7 @@ export function registerLineCommands(program: Command): void {
           const text = `not started: cycle ${running.cycleId} of ${line} is running; see "freshet status ${line}"`;
           return { data: { line, started: false, running: running.cycleId }, text, ok: false };
         }
-        await requestCycle(db, { line, request: { trigger: 'manual', who, why: reason } });
-        await triggerCycle(temporal, line);
+        await askForCycle({ db, temporal }, { line, request: { trigger: 'manual', who, why: reason } });
         return {
           data: { line, started: true },
           text: `a cycle of ${line} was asked for; see "freshet status ${line}"`,
@@ -100,11 +101,19 @@ export async function applyLines(
   for (const config of configs) {
     const { kind } = await applyLine(db, { config, who });
     const schedule = await applySchedule(temporal, config, { queuePrefix });
-    applied.push({ line: config.line, config: kind, schedule, every: formatDuration(config.schedule.every) });
+    const triggers = await applyTriggerSchedule(temporal, config, { queuePrefix });
+    applied.push({
+      line: config.line,
+      config: kind,
+      schedule,
+      every: formatDuration(config.schedule.every),
+      triggersEvery: triggers === 'deleted' ? null : formatDuration(config.triggers.every),
+    });
   }
   return applied;
 }
 
-export function describe({ line, config, schedule, every }: AppliedLine): string {
-  return `${line}: config ${config}, schedule ${schedule}, a cycle every ${every}`;
+export function describe({ line, config, schedule, every, triggersEvery }: AppliedLine): string {
+  const triggers = triggersEvery === null ? 'no triggers' : `triggers looked at every ${triggersEvery}`;
+  return `${line}: config ${config}, schedule ${schedule}, a cycle every ${every}, ${triggers}`;
 }

@@ -1,8 +1,10 @@
 import { Command } from 'commander';
+import { registerDataCommands } from './data.ts';
 import { registerDoctor } from './doctor.ts';
 import { registerLineCommands } from './lines.ts';
 import { registerOperatorCommands } from './operate.ts';
 import { registerShowCommands } from './show.ts';
+import { registerTaintCommands } from './taint.ts';
 import { registerUp } from './up.ts';
 
 /** The `freshet` command with all its subcommands. */
@@ -14,6 +16,8 @@ export function freshetProgram(): Command {
   registerLineCommands(program);
   registerShowCommands(program);
   registerOperatorCommands(program);
+  registerTaintCommands(program);
+  registerDataCommands(program);
   registerDoctor(program);
   return program;
 }

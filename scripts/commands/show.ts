@@ -1,6 +1,8 @@
 import { type Client, ScheduleNotFoundError } from '@temporalio/client';
 import type { Command } from 'commander';
+import { readTriggers } from '../../activities/read-triggers.ts';
 import { scheduleId } from '../../config/names.ts';
+import { decideTriggers, type TriggerDecision } from '../../policy/triggers.ts';
 import { listCycles, openCycle } from '../../store/cycles.ts';
 import { readLine } from '../../store/lines.ts';
 import { currentRoute } from '../../store/routes.ts';
@@ -24,6 +26,8 @@ interface ScheduleState {
 interface TemporalView {
   schedule: ScheduleState | null;
   cycle: CycleStatus | null;
+  /** What the triggers would decide now; null where they could not be looked at. */
+  triggers: TriggerDecision | null;
   problem: string | null;
 }
 
@@ -81,16 +85,17 @@ async function askTemporal(
   try {
     const client = await access.temporal();
     const schedule = await scheduleState(client, line);
-    if (open === null) return { schedule, cycle: null, problem: null };
+    const triggers = decideTriggers(await readTriggers({ db: await access.database(), temporal: client }, { line }));
+    if (open === null) return { schedule, cycle: null, triggers, problem: null };
     try {
       const handle = client.workflow.getHandle(open.workflowId, open.runId);
       const cycle = await client.withDeadline(Date.now() + QUERY_TIMEOUT_MS, () => handle.query(statusQuery));
-      return { schedule, cycle, problem: null };
+      return { schedule, cycle, triggers, problem: null };
     } catch (error) {
-      return { schedule, cycle: null, problem: `the running cycle does not answer: ${messageOf(error)}` };
+      return { schedule, cycle: null, triggers, problem: `the running cycle does not answer: ${messageOf(error)}` };
     }
   } catch (error) {
-    return { schedule: null, cycle: null, problem: messageOf(error) };
+    return { schedule: null, cycle: null, triggers: null, problem: messageOf(error) };
   }
 }
 
@@ -116,6 +121,7 @@ function describeStatus(of: {
     `since     ${time(route.at)}, by ${route.who}: ${route.why}`,
     `cycle     ${open === null ? 'none is running' : describeOpen(open, temporal.cycle)}`,
     `schedule  ${describeSchedule(temporal)}`,
+    ...describeTriggers(temporal.triggers),
   ];
   if (temporal.problem !== null) lines.push(`note      ${temporal.problem}`);
   const ended = cycles.filter((cycle) => cycle.closedAt !== null);
@@ -124,9 +130,10 @@ function describeStatus(of: {
       time(cycle.startedAt),
       cycle.outcome ?? '',
       cycle.candidate === null ? '-' : `version ${cycle.candidate}`,
+      startedBy(cycle),
       cycle.reasons[0]?.message ?? '',
     ]);
-    lines.push('', table([['started', 'outcome', 'candidate', 'reason'], ...rows]));
+    lines.push('', table([['started', 'outcome', 'candidate', 'started by', 'reason'], ...rows]));
   }
   return lines.join('\n');
 }
@@ -142,7 +149,7 @@ function describeRoute(route: Route): string {
 function describeOpen(open: CycleRecord, status: CycleStatus | null): string {
   const phase = status?.phase ?? open.phases.at(-1)?.phase ?? 'begin';
   const candidate = status?.version ?? open.candidate;
-  const parts = [`${open.cycleId}: ${phase}`];
+  const parts = [`${open.cycleId}: ${phase}`, `started by ${open.trigger}`];
   if (candidate !== null) parts.push(`version ${candidate}`);
   if (status?.paused) parts.push(`paused by ${status.paused.who} (${status.paused.reason})`);
   if (status?.waitingForApproval) {
@@ -153,6 +160,19 @@ function describeOpen(open: CycleRecord, status: CycleStatus | null): string {
   if (status !== null && status.checks.total > 0)
     parts.push(`${status.checks.total} checks, the last: ${status.checks.last?.status ?? '?'}`);
   return parts.join(', ');
+}
+
+/** The kind of trigger; the running cycle's line has the whole reason. */
+function startedBy({ trigger }: CycleRecord): string {
+  return trigger.split(':', 1)[0] ?? '';
+}
+
+function describeTriggers(decision: TriggerDecision | null): string[] {
+  if (decision === null) return [];
+  if (decision.findings.length === 0) return ['triggers  none is on'];
+  const held = decision.kind === 'wait' && decision.held !== null ? [`held: ${decision.held.message}`] : [];
+  const lines = decision.findings.map(({ trigger, reason }) => `${trigger}: ${reason.message}`);
+  return [...lines, ...held].map((line, index) => (index === 0 ? 'triggers' : '').padEnd(10) + line);
 }
 
 function describeSchedule({ schedule, problem }: TemporalView): string {

@@ -23,7 +23,7 @@ export interface PythonEnv {
 export async function findPythonEnv(env: NodeJS.ProcessEnv = process.env): Promise<string | null> {
   if (env['FRESHET_PYTHON']) return env['FRESHET_PYTHON'];
   if (!(await exists(lockFile()))) return null;
-  const path = join(await environmentFolder(env), 'bin', 'python');
+  const path = join(await environmentFolder({ lock: lockFile(), name: 'python', env }), 'bin', 'python');
   return (await exists(path)) ? path : null;
 }
 
@@ -46,21 +46,46 @@ export async function ensurePythonEnv({
     if (path !== null && (await exists(path))) return { path, source: 'environment' };
     throw new Error(`FRESHET_PYTHON is set to ${given}, which does not exist: correct it or unset it`);
   }
-  const folder = await environmentFolder(env);
+  return ensureLockedPython({
+    lock: lockFile(),
+    name: 'python',
+    what: 'Python environment: installing PyTorch and what the trainer needs (about 5 GB on disk, once, some minutes)',
+    otherwise: ', or set FRESHET_PYTHON to a Python that has trainer/requirements.lock installed',
+    say,
+    env,
+  });
+}
+
+/**
+ * A Python with the packages of a lock file and no others, set up in the cache when it is missing: every package verified by
+ * its hash. The folder is named after the lock file's hash, so a changed lock makes a new one.
+ *
+ * @param input.name first part of the folder's name.
+ * @param input.what what is said before packages are fetched.
+ * @param input.otherwise what else can be done when that fails: the end of a sentence.
+ * @throws Error when there is no Python that is new enough, or when packages can not be fetched.
+ */
+export async function ensureLockedPython(input: {
+  lock: string;
+  name: string;
+  what: string;
+  otherwise?: string;
+  say: Say;
+  env?: NodeJS.ProcessEnv;
+}): Promise<PythonEnv> {
+  const { lock, name, what, otherwise = '', say, env = process.env } = input;
+  const folder = await environmentFolder({ lock, name, env });
   const path = join(folder, 'bin', 'python');
   if (await exists(path)) return { path, source: 'cache' };
-  const python = await findPython(env);
-  say('Python environment: installing PyTorch and what the trainer needs (about 5 GB on disk, once, some minutes)');
-  const uv = await findUv({ python, say, env });
+  const must = mustRun({ env, otherwise });
+  const python = await findPython(env, otherwise);
+  say(what);
+  const uv = await findUv({ python, say, env, must });
   await buildOnce(folder, async (unfinished) => {
     // Relocatable, since the folder gets its final name when it is complete.
-    await must(uv, ['venv', '--quiet', '--allow-existing', '--relocatable', '--python', python, unfinished], env);
+    await must(uv, ['venv', '--quiet', '--allow-existing', '--relocatable', '--python', python, unfinished]);
     const target = join(unfinished, 'bin', 'python');
-    const install = must(
-      uv,
-      ['pip', 'install', '--quiet', '--require-hashes', '--python', target, '-r', lockFile()],
-      env,
-    );
+    const install = must(uv, ['pip', 'install', '--quiet', '--require-hashes', '--python', target, '-r', lock]);
     await sayEvery({ say, what: 'Python environment', work: install });
   });
   return { path, source: 'built' };
@@ -70,14 +95,14 @@ function lockFile(): string {
   return join(projectRoot(), 'trainer', 'requirements.lock');
 }
 
-async function environmentFolder(env: NodeJS.ProcessEnv): Promise<string> {
+async function environmentFolder(input: { lock: string; name: string; env: NodeJS.ProcessEnv }): Promise<string> {
   const hash = createHash('sha256')
-    .update(await readFile(lockFile()))
+    .update(await readFile(input.lock))
     .digest('hex');
-  return join(cacheDir(env), `python-${hash.slice(0, 16)}`);
+  return join(cacheDir(input.env), `${input.name}-${hash.slice(0, 16)}`);
 }
 
-async function findPython(env: NodeJS.ProcessEnv): Promise<string> {
+async function findPython(env: NodeJS.ProcessEnv, otherwise: string): Promise<string> {
   const seen: string[] = [];
   for (const name of ['python3', 'python3.13', 'python3.12', 'python3.11', 'python3.10', 'python']) {
     const path = await findOnPath(name, env);
@@ -89,32 +114,43 @@ async function findPython(env: NodeJS.ProcessEnv): Promise<string> {
     seen.push(`${path} is ${version === '' ? 'not usable' : version}`);
   }
   throw new Error(
-    `training needs Python ${OLDEST_PYTHON.join('.')} or newer with its venv module${seen.length > 0 ? ` (${seen.join(', ')})` : ''}: ` +
-      'install it so that `python3` is on PATH, or set FRESHET_PYTHON to a Python that has trainer/requirements.lock installed',
+    `this needs Python ${OLDEST_PYTHON.join('.')} or newer with its venv module${seen.length > 0 ? ` (${seen.join(', ')})` : ''}: ` +
+      `install it so that \`python3\` is on PATH${otherwise}`,
   );
 }
 
-async function findUv({ python, say, env }: { python: string; say: Say; env: NodeJS.ProcessEnv }): Promise<string> {
+async function findUv({
+  python,
+  say,
+  env,
+  must,
+}: {
+  python: string;
+  say: Say;
+  env: NodeJS.ProcessEnv;
+  must: ReturnType<typeof mustRun>;
+}): Promise<string> {
   const onPath = await findOnPath('uv', env);
   if (onPath !== null) return onPath;
   const folder = join(cacheDir(env), `uv-${UV_VERSION}`);
   if (!(await exists(folder))) say(`Python environment: fetching uv ${UV_VERSION} first`);
   await buildOnce(folder, async (unfinished) => {
     const venv = join(unfinished, 'venv');
-    await must(python, ['-m', 'venv', venv], env);
-    await must(join(venv, 'bin', 'python'), ['-m', 'pip', 'install', '--quiet', `uv==${UV_VERSION}`], env);
+    await must(python, ['-m', 'venv', venv]);
+    await must(join(venv, 'bin', 'python'), ['-m', 'pip', 'install', '--quiet', `uv==${UV_VERSION}`]);
   });
   // uv is a plain executable, so it does not mind that its folder was renamed.
   return join(folder, 'venv', 'bin', 'uv');
 }
 
-async function must(command: string, args: string[], env: NodeJS.ProcessEnv): Promise<void> {
-  const result = await runToEnd(command, args, { env });
-  if (result.code === 0) return;
-  const end = (result.stderr || result.stdout).trim().split('\n').slice(-6).join('\n');
-  throw new Error(
-    `the Python environment could not be set up: ${command} ${args.slice(0, 4).join(' ')} … failed:\n${end}\n` +
-      'Check the network and the free disk space and run it again, or set FRESHET_PYTHON to a Python that has ' +
-      'trainer/requirements.lock installed.',
-  );
+function mustRun({ env, otherwise }: { env: NodeJS.ProcessEnv; otherwise: string }) {
+  return async (command: string, args: string[]): Promise<void> => {
+    const result = await runToEnd(command, args, { env });
+    if (result.code === 0) return;
+    const end = (result.stderr || result.stdout).trim().split('\n').slice(-6).join('\n');
+    throw new Error(
+      `the Python environment could not be set up: ${command} ${args.slice(0, 4).join(' ')} … failed:\n${end}\n` +
+        `Check the network and the free disk space and run it again${otherwise}.`,
+    );
+  };
 }

@@ -54,6 +54,7 @@ export async function startServices(options: ServiceOptions): Promise<Services> 
     FRESHET_CACHE_DIR: join(dataDir, 'gateway'),
     FRESHET_PYTHON: python,
     FRESHET_TOKEN_KEYS: await ensureTokenKeys(dataDir),
+    FRESHET_REPORTS_PORT: String(await freePort(8095)),
     FRESHET_BUILD_ID: process.env['FRESHET_BUILD_ID'] ?? LOCAL_BUILD,
     ...options.env,
   };

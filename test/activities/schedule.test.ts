@@ -1,7 +1,14 @@
 import { Client, Connection, ScheduleOverlapPolicy } from '@temporalio/client';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
-import { applySchedule, pauseSchedule, triggerCycle } from '../../activities/schedule.ts';
-import { scheduleId } from '../../config/names.ts';
+import {
+  applySchedule,
+  applyTriggerSchedule,
+  deleteSchedules,
+  pauseSchedule,
+  triggerCycle,
+} from '../../activities/schedule.ts';
+import { triggersSection } from '../../config/trigger-section.ts';
+import { scheduleId, triggerScheduleId } from '../../config/names.ts';
 
 const line = `schedule-${String(process.pid)}`;
 const every = 7_200_000;
@@ -15,10 +22,7 @@ beforeAll(async () => {
 });
 
 afterEach(async () => {
-  await client.schedule
-    .getHandle(scheduleId(line))
-    .delete()
-    .catch(() => undefined);
+  await deleteSchedules(client, line);
 });
 
 afterAll(async () => {
@@ -50,5 +54,25 @@ describe('the schedule of a line', () => {
   it('is named with what to do when a cycle is triggered without one; pausing none is no error', async () => {
     await expect(triggerCycle(client, line)).rejects.toThrow(/freshet schedule apply/);
     await expect(pauseSchedule(client, { line, note: '' })).resolves.toBeUndefined();
+  });
+});
+
+describe('the schedule of the triggers of a line', () => {
+  it('is made, changed and deleted with the config, and stays paused when it was', async () => {
+    const triggers = triggersSection.parse(undefined);
+    const handle = client.schedule.getHandle(triggerScheduleId(line));
+
+    expect(await applyTriggerSchedule(client, { line, triggers })).toBe('created');
+    expect((await handle.describe()).spec.intervals?.[0]?.every).toBe(600_000);
+    await handle.pause('by hand');
+    expect(await applyTriggerSchedule(client, { line, triggers: { ...triggers, every: 60_000 } })).toBe('updated');
+    const { spec, state, policies } = await handle.describe();
+    expect(spec.intervals?.[0]?.every).toBe(60_000);
+    expect(state.paused).toBe(true);
+    expect(policies.overlap).toBe(ScheduleOverlapPolicy.SKIP);
+
+    expect(await applyTriggerSchedule(client, { line, triggers: { ...triggers, watch: [] } })).toBe('deleted');
+    await expect(handle.describe()).rejects.toThrow();
+    await expect(deleteSchedules(client, line)).resolves.toBeUndefined();
   });
 });

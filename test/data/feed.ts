@@ -7,27 +7,32 @@ import { lineConfigSchema, type LineConfig, type LineConfigInput } from '../../c
 import { openDuckDb, sqlText } from '../../data/duckdb.ts';
 import type { FeedbackRecord, ImpressionRecord } from '../../data/event-log/records.ts';
 import { openEventLogWriter, type EventLogWriter } from '../../data/event-log/writer.ts';
-import { runChecks, type CheckReport, type CheckResult } from '../../data/checks/run-checks.ts';
+import type { References } from '../../data/checks/check.ts';
+import { runChecks, type CheckReport, type CheckResult, type ChecksInput } from '../../data/checks/run-checks.ts';
+import { parseProfile, type Profile } from '../../data/profile/index.ts';
 import { takeSnapshot, type SnapshotInput, type SnapshotManifest } from '../../data/snapshot.ts';
+import { eventLogSource } from '../../data/sources/event-log-source.ts';
 import { openLocalArtifacts, type ArtifactStore } from '../../store/artifacts.ts';
 
 export const HOUR = 3_600_000;
 export const MINUTE = 60_000;
 /** Midnight of a day in UTC: where every feed of the tests begins. */
 export const START = Date.UTC(2026, 0, 5);
+export const NO_REFERENCES: References = { training: null, season: null, earlierSeason: null, week: null, recent: [] };
 const STEP = 10 * MINUTE;
 const CLICK_DELAY = 5 * MINUTE;
 
 export function feedConfig(overrides: Partial<LineConfigInput> = {}): LineConfig {
   return lineConfigSchema.parse({
     line: 'feed',
-    label: { maturity: '30m' },
+    label: { maturity: '30m', maturityFrom: 'config' },
     features: [
       { kind: 'categorical', name: 'topic' },
       { kind: 'numeric', name: 'length', transform: 'log1p' },
     ],
-    snapshot: { minRows: 200 },
     ...overrides,
+    // Without a reserve, every row of a test's feed goes where the test expects it.
+    snapshot: { minRows: 200, historicalRows: 0, ...overrides.snapshot },
   });
 }
 
@@ -143,7 +148,7 @@ export class Feed {
   }
 
   async snapshot(
-    overrides: Partial<SnapshotInput> & { parent?: SnapshotManifest } = {},
+    overrides: Partial<Omit<SnapshotInput, 'parent'>> & { parent?: SnapshotManifest } = {},
   ): Promise<{ snapshotId: string; manifest: SnapshotManifest }> {
     const { parent, ...rest } = overrides;
     return takeSnapshot({
@@ -151,8 +156,8 @@ export class Feed {
       cycleId: 'feed-1',
       eventNowMs: this.#clock.now,
       sinceMs: parent?.splitMs ?? null,
-      parentTakenAtMs: parent?.eventNowMs ?? null,
-      logRoot: this.root,
+      parent: parent ?? null,
+      source: eventLogSource({ root: this.root }),
       workDir: join(this.root, '..', 'work'),
       artifacts: this.artifacts,
       tables: {},
@@ -160,12 +165,26 @@ export class Feed {
     });
   }
 
-  async check(
-    manifest: SnapshotManifest,
-    overrides: { config?: LineConfig; nowMs?: number } = {},
-  ): Promise<CheckReport> {
-    const files = await localFiles(this.artifacts, manifest);
-    return runChecks({ config: this.config, manifest, files, nowMs: START, ...overrides });
+  /** Without references and without rescoring, unless they are given. */
+  async check(manifest: SnapshotManifest, overrides: Partial<ChecksInput> = {}): Promise<CheckReport> {
+    return runChecks({
+      config: this.config,
+      manifest,
+      files: await localFiles(this.artifacts, manifest),
+      profiles: {
+        fresh: await this.profile(manifest, 'fresh'),
+        unlabelled: await this.profile(manifest, 'unlabelled'),
+      },
+      references: NO_REFERENCES,
+      rescore: null,
+      nowMs: START,
+      ...overrides,
+    });
+  }
+
+  async profile(manifest: SnapshotManifest, of: keyof SnapshotManifest['profiles']): Promise<Profile | null> {
+    const ref = manifest.profiles[of];
+    return ref === null ? null : parseProfile(await this.artifacts.get(ref.sha256));
   }
 
   /** Rows of one part of a snapshot, in the file's order. */
@@ -186,17 +205,24 @@ const snapshotRow = z.looseObject({
   request_id: z.string(),
   user_id: z.string(),
   event_time_ms: z.number(),
-  label: z.number(),
+  /** Null in the unlabelled rows only. */
+  label: z.number().nullable(),
 });
 export type SnapshotRow = z.infer<typeof snapshotRow>;
 
 export async function localFiles(
   artifacts: ArtifactStore,
   manifest: SnapshotManifest,
-): Promise<Record<'train' | 'holdout' | 'replay', string[]>> {
+): Promise<Record<keyof SnapshotManifest['files'], string[]>> {
   const paths = (part: keyof SnapshotManifest['files']): Promise<string[]> =>
     Promise.all(manifest.files[part].map(({ sha256 }) => artifacts.path(sha256)));
-  return { train: await paths('train'), holdout: await paths('holdout'), replay: await paths('replay') };
+  return {
+    train: await paths('train'),
+    holdout: await paths('holdout'),
+    replay: await paths('replay'),
+    historical: await paths('historical'),
+    unlabelled: await paths('unlabelled'),
+  };
 }
 
 export function resultOf(report: CheckReport, check: CheckResult['check']): CheckResult {

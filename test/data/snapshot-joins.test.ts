@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import type { LineConfigInput } from '../../config/schema.ts';
 import { DataError } from '../../data/data-error.ts';
 import { openDuckDb, sqlText } from '../../data/duckdb.ts';
 import { Feed, feedConfig, HOUR, impression, MINUTE, START } from './feed.ts';
@@ -10,8 +11,8 @@ describe('a joined feature', () => {
     name: 'ratio',
     joined: { path, column, on: { userId, itemId: 'item', eventTimeMs: 'at' }, parity: 'unverified' as const },
   });
-  const withJoined = (feature: ReturnType<typeof joined>) =>
-    feedConfig({ features: [{ kind: 'categorical', name: 'topic' }, feature] });
+  type Joined = Extract<LineConfigInput['features'][number], { kind: 'numeric' }>;
+  const withJoined = (feature: Joined) => feedConfig({ features: [{ kind: 'categorical', name: 'topic' }, feature] });
 
   async function table(feed: Feed, rows: string): Promise<string> {
     const path = join(feed.root, '..', 'ratios.parquet');
@@ -45,6 +46,34 @@ describe('a joined feature', () => {
     expect(profile?.joined).toBe(true);
     expect(profile?.missingTrained).toBeCloseTo(1 / 3);
     expect(profile?.missingServed).toBeCloseTo(2 / 3);
+  });
+
+  test('with knownAt trains from the newest value known strictly before the impression', async () => {
+    const feed = await Feed.open();
+    await feed.write([impression(1), impression(2), impression(3, { userId: 'user-1' })]);
+    const at = (n: number, ms = 0): string => String(START + n * MINUTE + ms);
+    const path = await table(
+      feed,
+      `('user-1', 'item-1', ${at(0)}, 0.1), ('user-1', 'item-1', ${at(1, -1)}, 0.3), ('user-1', 'item-1', ${at(1, -1)}, 0.2),
+       ('user-1', 'item-1', ${at(1)}, 0.9), ('user-1', 'item-9', ${at(2)}, 0.5), ('user-2', 'item-2', ${at(2)}, 0.8)`,
+    );
+    const ratios = async (on: { userId?: string; itemId?: string }): Promise<unknown[]> => {
+      const base = joined(path);
+      const config = withJoined({ ...base, joined: { ...base.joined, on, knownAt: 'at' } });
+      const { manifest } = await feed.snapshot({ config, eventNowMs: START + 2 * HOUR });
+      const rows = [...(await feed.rows(manifest, 'train')), ...(await feed.rows(manifest, 'holdout'))];
+      return rows.map(({ ratio }) => (typeof ratio === 'number' ? Math.fround(ratio) : ratio));
+    };
+
+    // The first was known a moment before, what became known in its very moment was not; the second was known too late.
+    expect(await ratios({ userId: 'user', itemId: 'item' })).toEqual([Math.fround(0.2), null, null]);
+    expect(await ratios({ userId: 'user' })).toEqual([Math.fround(0.2), null, 0.5]);
+  });
+
+  test('without knownAt needs the whole key', () => {
+    const base = joined('x.parquet');
+    const feature = { ...base, joined: { ...base.joined, on: { userId: 'user' } } };
+    expect(() => withJoined(feature)).toThrow(/needs userId, itemId and eventTimeMs/);
   });
 
   test.each([

@@ -3,7 +3,9 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { holdSegments, releaseSegments } from '../../data/event-log/hold.ts';
 import { listSegments } from '../../data/event-log/layout.ts';
+import type { ImpressionRecord } from '../../data/event-log/records.ts';
 import { snapshotManifestSchema, type SnapshotManifest } from '../../data/snapshot.ts';
+import { eventLogSource } from '../../data/sources/event-log-source.ts';
 import { clickOn, Feed, feedConfig, HOUR, impression, MINUTE, START } from './feed.ts';
 
 const ids = (rows: { impression_id: string }[]): string[] => rows.map(({ impression_id }) => impression_id);
@@ -89,13 +91,18 @@ describe('a snapshot', () => {
     const again = await feed.snapshot({ parent });
     const copy = join(feed.root, '..', 'copy');
     await cp(feed.root, copy, { recursive: true });
-    const elsewhere = await feed.snapshot({ parent, logRoot: copy, workDir: join(feed.root, '..', 'other', 'work') });
+    const elsewhere = await feed.snapshot({
+      parent,
+      source: eventLogSource({ root: copy }),
+      workDir: join(feed.root, '..', 'other', 'work'),
+    });
 
     expect(first.manifest.counts.replay).toBeGreaterThan(0);
     expect(again.snapshotId).toBe(first.snapshotId);
-    expect(elsewhere.snapshotId).toBe(first.snapshotId);
-    expect(fileHashes(elsewhere.manifest)).toEqual(fileHashes(first.manifest));
-    expect(fileHashes(first.manifest)).toHaveLength(3);
+    const { location } = elsewhere.manifest.source;
+    expect(location).not.toBe(first.manifest.source.location);
+    expect(elsewhere.manifest).toEqual({ ...first.manifest, source: { ...first.manifest.source, location } });
+    expect(fileHashes(first.manifest)).toHaveLength(4);
   });
 
   test('taken again for its own time, does not see what arrived since', async () => {
@@ -127,7 +134,8 @@ describe('a snapshot', () => {
 
     const { manifest } = await feed.snapshot({ eventNowMs: START + 6 * HOUR });
 
-    expect(manifest.files).toEqual({ train: [], holdout: [], replay: [] });
+    expect(manifest.files).toEqual({ train: [], holdout: [], replay: [], historical: [], unlabelled: [] });
+    expect(manifest.profiles).toEqual({ fresh: null, unlabelled: null });
     expect(manifest.counts.read).toBe(0);
     expect(manifest.splitMs).toBe(manifest.windowStartMs);
     expect(manifest.source).toMatchObject({ firstEventMs: null, newestArrivalMs: null, recent: 0 });
@@ -180,7 +188,7 @@ describe('from one snapshot to the next', () => {
     const feed = await Feed.open(config);
     await feed.playTo(START + 40 * HOUR);
 
-    const { manifest } = await feed.snapshot({ sinceMs: START, parentTakenAtMs: START });
+    const { manifest } = await feed.snapshot({ sinceMs: START });
 
     expect(manifest.windowStartMs).toBe(manifest.cutoffMs - 12 * HOUR);
     expect(manifest.counts.train + manifest.counts.holdout).toBe(12 * 60);
@@ -224,9 +232,48 @@ describe('rows', () => {
     const requests = async (part: 'train' | 'holdout'): Promise<Set<string>> =>
       new Set((await feed.rows(manifest, part)).map(({ request_id }) => request_id));
     const [train, holdout] = [await requests('train'), await requests('holdout')];
+    expect([...train].filter((request) => holdout.has(request))).toEqual([]);
     expect(train.size + holdout.size).toBe(50);
     expect(holdout.size).toBeGreaterThanOrEqual(8);
     expect(holdout.size).toBeLessThanOrEqual(11);
+  });
+
+  test('of one user may lie in both', async () => {
+    const feed = await Feed.open();
+    await feed.write(Array.from({ length: 200 }, (_, n) => impression(n)));
+
+    const { manifest } = await feed.snapshot({ eventNowMs: START + 5 * HOUR });
+
+    const users = async (part: 'train' | 'holdout'): Promise<Set<string>> =>
+      new Set((await feed.rows(manifest, part)).map(({ user_id }) => user_id));
+    const [train, holdout] = [await users('train'), await users('holdout')];
+    expect([...holdout].filter((user) => train.has(user)).length).toBeGreaterThan(30);
+  });
+
+  test('of a request that lies astride the split train once', async () => {
+    const feed = await Feed.open();
+    const slate = (n: number): ImpressionRecord[] =>
+      [0, 40, 80, 120].map((seconds, position) =>
+        impression(n * 4 + position, {
+          requestId: `slate-${String(n)}`,
+          eventTimeMs: START + n * MINUTE + seconds * 1_000,
+        }),
+      );
+    await feed.write(Array.from({ length: 240 }, (_, n) => slate(n)).flat());
+
+    const first = (await feed.snapshot({ eventNowMs: START + 2 * HOUR })).manifest;
+    const second = (await feed.snapshot({ eventNowMs: START + 3 * HOUR, parent: first })).manifest;
+    const third = (await feed.snapshot({ eventNowMs: START + 6 * HOUR, parent: second })).manifest;
+
+    const trained = [
+      ...ids(await feed.rows(first, 'train')),
+      ...ids(await feed.rows(second, 'train')),
+      ...ids(await feed.rows(third, 'train')),
+    ];
+    expect(new Set(trained).size).toBe(trained.length);
+    expect(trained.length + third.counts.holdout).toBe(240 * 4);
+    const astride = (await feed.rows(first, 'train')).filter(({ event_time_ms }) => event_time_ms > first.splitMs);
+    expect(astride.length).toBeGreaterThan(0);
   });
 
   test('that repeat by id, or by user, item and time, count once, and feedback on either counts', async () => {
@@ -309,26 +356,10 @@ describe('rows', () => {
 
     const { manifest } = await feed.snapshot({ eventNowMs: START + 2 * HOUR });
 
+    const of = (name: string, kind: string) => ({ name, kind, joined: false, knownAfter: null });
     expect(manifest.features).toEqual([
-      { name: 'topic', kind: 'categorical', joined: false, missingTrained: 0.25, missingServed: 0.25, invalid: 1 },
-      { name: 'length', kind: 'numeric', joined: false, missingTrained: 0.5, missingServed: 0.5, invalid: 2 },
+      { ...of('topic', 'categorical'), missingTrained: 0.25, missingServed: 0.25, invalid: 1 },
+      { ...of('length', 'numeric'), missingTrained: 0.5, missingServed: 0.5, invalid: 2 },
     ]);
-  });
-});
-
-describe('the source profile', () => {
-  test('counts the recent window, the same one a season before, and each hour', async () => {
-    const feed = await Feed.open();
-    await feed.playTo(START + 10 * HOUR, 20);
-    await feed.playTo(START + 34 * HOUR, 10);
-
-    const { manifest } = await feed.snapshot({ eventNowMs: START + 34 * HOUR + 1 });
-
-    const { source } = manifest;
-    expect(source).toMatchObject({ recent: 240, recentSeasonBack: 480 });
-    expect(source.newestArrivalMs).toBe(START + 34 * HOUR);
-    expect(source.hourly.reduce((sum, { rows }) => sum + rows, 0)).toBe(10 * 120 + 24 * 60);
-    expect(source.hourly.filter(({ mature }) => !mature).map(({ rows }) => rows)).toEqual([30]);
-    expect(source.hourly.find(({ startMs }) => startMs === manifest.cutoffMs - 3 * HOUR)?.rows).toBe(60);
   });
 });

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import type { Command } from 'commander';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest';
+import { deleteSchedules } from '../../activities/schedule.ts';
 import { freshetProgram } from '../../scripts/commands/program.ts';
 import { claimCycle, closeCycle, openCycle } from '../../store/cycles.ts';
 import { pendingAlerts } from '../../store/outbox.ts';
@@ -30,7 +31,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await database.drop();
   const connection = await Connection.connect({ address: inject('temporalAddress') });
-  await new Client({ connection }).schedule.getHandle(`freshet-${line}`).delete();
+  await deleteSchedules(new Client({ connection }), line);
   await connection.close();
   rmSync(folder, { recursive: true });
 });
@@ -48,14 +49,19 @@ test('every command shows an example and has --json', () => {
   expect(commands.map((command) => command.name()).sort()).toEqual(
     [
       'abort',
+      'add',
       'apply',
       'approve',
       'doctor',
+      'list',
       'migrate',
       'pause',
       'reject',
+      'remove',
+      'report',
       'resume',
       'rollback',
+      'snapshots',
       'start',
       'status',
       'up',
@@ -74,7 +80,7 @@ test('every command shows an example and has --json', () => {
 test('a line is applied, shown, and applied again without a change', async () => {
   expect(await freshet('schedule', 'apply', file)).toMatchObject({
     code: 0,
-    out: `${line}: config created, schedule created, a cycle every 4h`,
+    out: `${line}: config created, schedule created, a cycle every 4h, triggers looked at every 10m`,
   });
   expect((await freshet('schedule', 'apply', file)).out).toContain('config unchanged, schedule updated');
   const status = await freshet('status', line);

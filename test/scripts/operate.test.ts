@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import { deleteSchedules } from '../../activities/schedule.ts';
 import { openCycle } from '../../store/cycles.ts';
 import type { CycleRecord } from '../../store/types.ts';
 import { runFreshet } from '../rig/freshet.ts';
@@ -24,7 +25,7 @@ beforeAll(async () => {
   writeFileSync(join(folder, 'line.yaml'), JSON.stringify(config));
 }, TIMEOUT_MS);
 afterAll(async () => {
-  await installation.client.schedule.getHandle(`freshet-${line}`).delete();
+  await deleteSchedules(installation.client, line);
   await installation.close();
   rmSync(folder, { recursive: true });
 });
@@ -49,6 +50,7 @@ test(
     await untilStatus('waits for approval of version 2');
     const cycle = await runningCycle();
     expect(cycle.trigger).toContain('manual');
+    await untilStatus('started by manual: new catalogue (ada)');
 
     const wrong = await runFreshet('approve', line, '--version', '7', '--reason', 'looked');
     expect(wrong).toMatchObject({ code: 1, err: expect.stringMatching(/^refused: /) as string });
@@ -67,7 +69,7 @@ test(
     expect(JSON.parse(rolledBack.out)).toMatchObject({ stable: 1, outcome: 'rolledBack', confirmed: true });
     const status = await runFreshet('status', line);
     expect(status.out).toMatch(/cycle +none is running/);
-    expect(status.out).toContain('rolledBack');
+    expect(status.out).toMatch(/rolledBack +version 2 +manual/);
     expect((await runFreshet('versions', line)).out).toMatch(/2 +rolledBack +1/);
     await ended(cycle);
   },

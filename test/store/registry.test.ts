@@ -7,7 +7,8 @@ import { databaseEventClock, readEventNow, setEventClock } from '../../store/eve
 import { applyLine, configHash, listLines, readLine } from '../../store/lines.ts';
 import { currentRoute } from '../../store/routes.ts';
 import { readSnapshot, saveReport, saveSnapshot } from '../../store/snapshots.ts';
-import { listVersions, parentCandidate, readVersion } from '../../store/versions.ts';
+import { parentFor } from '../../store/parents.ts';
+import { listVersions, readVersion } from '../../store/versions.ts';
 import { createTestDatabase, type TestDatabase } from '../rig/database.ts';
 import { alone, claim, LINE, lineConfig, lineWithCandidate, lineWithStable, register } from './stage.ts';
 
@@ -27,7 +28,7 @@ describe('lines', () => {
     expect(await listVersions(db, LINE)).toMatchObject([
       { version: 0, status: 'stable', modelSha256: null, lineage: {} },
     ]);
-    expect(await parentCandidate(db, LINE)).toBeNull();
+    expect(await parentFor(db, { line: LINE, stable: 0 })).toEqual({ parent: null, reason: null });
   });
 
   it('take a changed config and keep their route', async () => {
@@ -81,7 +82,7 @@ describe('versions', () => {
     expect(await readVersion(db, { line: LINE, version: 2 })).toEqual(one);
     expect((await readCycle(db, 'c')).candidate).toBe(2);
     expect((await listVersions(db, LINE)).map(({ version }) => version)).toEqual([2, 1, 0]);
-    expect((await parentCandidate(db, LINE))?.version).toBe(1);
+    expect(await parentFor(db, { line: LINE, stable: 1 })).toEqual({ parent: 1, reason: null });
   });
 
   it('get numbers of their own when several are registered at once', async () => {

@@ -32,7 +32,7 @@ interface Recorded {
 /** Activities that answer as a healthy installation would, but for the verdict of each check. */
 function scripted(verdictOf: (check: number) => HealthVerdict['status'], now: () => Promise<number>) {
   const recorded: Recorded = { checksAtMs: [], shares: [], calls: [] };
-  const rollout: RolloutActivities = {
+  const rollout: Omit<RolloutActivities, 'readTriggers' | 'startTriggeredCycle'> = {
     beginCycle: () =>
       Promise.resolve({
         kind: 'claimed',
@@ -84,7 +84,7 @@ function scripted(verdictOf: (check: number) => HealthVerdict['status'], now: ()
   const others = {
     takeSnapshot: () =>
       Promise.resolve({ snapshotId: 's', rows: { train: 1, replay: 0, holdout: 1 }, windowStartMs: 0, cutoffMs: 1 }),
-    checkSnapshot: () => Promise.resolve({ verdict: 'pass', reasons: [], silenced: [] }),
+    checkSnapshot: () => Promise.resolve({ verdict: 'pass', reasons: [], warnings: [], silenced: [], reportUrl: null }),
     trainChallenger: () => Promise.resolve({ modelSha256: 'm', warnings: [] }),
     evaluateChallenger: () =>
       Promise.resolve({

@@ -88,6 +88,24 @@ describe('compareModels', () => {
     expect(evaluation.challengerMetrics.auc.estimate).toBeCloseTo(auc(labels, challengerScores), 5);
   });
 
+  it('has the figures of both on the historical holdout, which change nothing else', async () => {
+    const old = rows.slice(1_000, 2_500);
+    const historical = [await writeHoldout(join(folder, 'historical.parquet'), old)];
+    const [plain, evaluation] = [await compare(input()), await compare(input({ historical }))];
+
+    const of = (scores: number[]) => {
+      const pair = [labels.slice(1_000, 2_500), scores.slice(1_000, 2_500)] as const;
+      return { auc: expect.closeTo(auc(...pair), 5) as number, logLoss: expect.closeTo(logLoss(...pair), 5) as number };
+    };
+    expect(evaluation.historical).toEqual({
+      rows: 1_500,
+      challenger: of(challengerScores),
+      champion: of(championScores),
+    });
+    expect({ ...evaluation, historical: null, latencyMsPerRow: 0 }).toEqual({ ...plain, latencyMsPerRow: 0 });
+    expect((await compare(input({ historical, champion: null }))).historical?.champion).toBeNull();
+  });
+
   it('compares with nothing when there is no champion', async () => {
     const evaluation = await compare(input({ champion: null }));
     expect(evaluation).toMatchObject({
