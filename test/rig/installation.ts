@@ -9,6 +9,7 @@ import { pino } from 'pino';
 import { expect, inject } from 'vitest';
 import { CYCLE_WORKFLOW, taskQueue, type WorkerRole } from '../../config/names.ts';
 import { lineConfigSchema, type LineConfig, type LineConfigInput } from '../../config/schema.ts';
+import { freePort } from '../../scripts/stack/ports.ts';
 import { startGateway, type Gateway } from '../../serving/gateway.ts';
 import type { Database } from '../../store/database.ts';
 import { applyLine } from '../../store/lines.ts';
@@ -98,6 +99,7 @@ export async function createInstallation(): Promise<TestInstallation> {
     FRESHET_LOG_ROOT: join(folder, 'events'),
     FRESHET_WORK_ROOT: join(folder, 'work'),
     FRESHET_PYTHON: inject('pythonPath'),
+    FRESHET_REPORTS_PORT: String(await freePort()),
   });
   const logger = pino({ level: 'fatal' });
   const workers = new Map<WorkerRole, RunningWorker>();
