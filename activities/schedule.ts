@@ -139,6 +139,17 @@ export async function triggerCycle(client: Client, line: string): Promise<void> 
   }
 }
 
+/** Why the line's schedule is paused; null when it is not, or when there is none. */
+export async function pauseNote(client: Client, line: string): Promise<string | null> {
+  try {
+    const { state } = await client.schedule.getHandle(scheduleId(line)).describe();
+    return state.paused ? (state.note ?? 'no reason given') : null;
+  } catch (error) {
+    if (error instanceof ScheduleNotFoundError) return null;
+    throw error;
+  }
+}
+
 /** Pauses the line's schedule with a note for the operator; a line without one is left as it is. */
 export async function pauseSchedule(client: Client, { line, note }: { line: string; note: string }): Promise<void> {
   try {

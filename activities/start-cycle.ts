@@ -4,7 +4,7 @@ import { requestCycle, type CycleRequest } from '../store/cycle-requests.ts';
 import type { Database } from '../store/database.ts';
 import { cycleBeganSince, recordFiring } from '../store/triggers.ts';
 import type { RolloutDependencies } from './dependencies.ts';
-import { triggerCycle } from './schedule.ts';
+import { pauseNote, triggerCycle } from './schedule.ts';
 
 /**
  * A demand by hand: leaves who asked and why for the cycle and starts it through the line's schedule. It is the operator's
@@ -40,6 +40,9 @@ export async function startTriggeredCycle(
   { key, ...request }: StartTriggeredCycleInput,
 ): Promise<StartTriggeredCycleResult> {
   const { line } = request;
+  // Temporal starts what is asked for while a schedule is paused, too; it may have been paused since the decision.
+  const paused = await pauseNote(deps.temporal, line);
+  if (paused !== null) return { kind: 'overtaken', why: `the schedule was paused meanwhile (${paused})` };
   const firing = await recordFiring(deps.db, { ...request, effectKey: `${key}/start` });
   if (firing.kind === 'overtaken') return firing;
   // A retry whose first attempt reached Temporal: the cycle may be over already, and overlap SKIP would not stop another.

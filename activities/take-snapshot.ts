@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises';
+import { rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Feature, LineConfig } from '../config/schema.ts';
 import { takeSnapshot as takeSnapshotOf, type ParentSnapshot } from '../data/snapshot.ts';
@@ -30,6 +30,8 @@ export async function takeSnapshot(deps: DataDependencies, input: { cycleId: str
   const eventNowMs = await once(deps.db, `${input.cycleId}/event-now`, (tx) => readEventNow(tx, cycle.line));
   const parent = await trainedUpTo(deps, cycle);
   const workDir = join(deps.workRoot, 'snapshots', encodeURIComponent(input.cycleId));
+  // Of an attempt that was cut off; at the end only what is this attempt's own goes, since the next one may be running.
+  await rm(workDir, { recursive: true, force: true, maxRetries: 3 });
   try {
     // The champion is scored on these rows, too: a feature that the config dropped since is still its input.
     const gone = dropped(parent.features, cycle.config);
@@ -55,7 +57,7 @@ export async function takeSnapshot(deps: DataDependencies, input: { cycleId: str
       cutoffMs: manifest.cutoffMs,
     };
   } finally {
-    await rm(workDir, { recursive: true, force: true });
+    await rmdir(workDir).catch(() => undefined);
   }
 }
 

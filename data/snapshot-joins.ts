@@ -23,26 +23,45 @@ export function joinOf(feature: Feature): Joined | null {
  * `unique_rows`; else the value of the same user, item and event time. Of rows that share a key (and became known
  * together) the smallest value counts, so that the order of the file does not matter.
  *
+ * A feature that the config has dropped is left out when its table can not be read: the drop must not be held up by it.
+ *
  * @param input.log what `{log}` stands for in a path.
  * @throws DataError naming the file and the column when the file can not be read or a column is missing or no number.
  */
 export async function loadJoinedFeatures(
   db: Duck,
-  input: { features: readonly Feature[]; log: string | undefined; fromMs: number; toMs: number },
+  input: JoinRange & { features: readonly Feature[]; dropped?: readonly string[] },
 ): Promise<JoinedFeature[]> {
   const loaded: JoinedFeature[] = [];
   for (const feature of input.features) {
+    const { name } = feature;
     const joined = joinOf(feature);
     if (joined === null) continue;
-    const path = tablePath({ name: feature.name, path: joined.path, log: input.log });
-    await requireColumns(db, { name: feature.name, joined, path });
     const table = `joined_${String(loaded.length)}`;
-    const columns = { ...input, joined, path, table };
-    const load = joined.knownAt === undefined ? sameTime(columns) : newestBefore(columns, joined.knownAt);
-    await reading({ name: feature.name, path }, () => db.run(load));
-    loaded.push({ name: feature.name, table });
+    try {
+      await loadJoined(db, { ...input, name, joined, table });
+    } catch (error) {
+      if (error instanceof DataError && input.dropped?.includes(name) === true) continue;
+      throw error;
+    }
+    loaded.push({ name, table });
   }
   return loaded;
+}
+
+interface JoinRange {
+  log: string | undefined;
+  fromMs: number;
+  toMs: number;
+}
+
+async function loadJoined(db: Duck, input: JoinRange & { name: string; joined: Joined; table: string }): Promise<void> {
+  const { name, joined } = input;
+  const path = tablePath({ name, path: joined.path, log: input.log });
+  await requireColumns(db, { name, joined, path });
+  const columns = { ...input, path };
+  const load = joined.knownAt === undefined ? sameTime(columns) : newestBefore(columns, joined.knownAt);
+  await reading({ name, path }, () => db.run(load));
 }
 
 interface JoinToLoad {

@@ -77,6 +77,6 @@ export async function labelRows(
   const isTrue = label.proxy === undefined ? 'true' : `event_time_ms <= ${String(times.trueCutoffMs)}`;
   await db.run(`
     CREATE VIEW labelled_rows AS
-    SELECT *, CAST(CASE WHEN ${isTrue} THEN labelled_at_ms IS NOT NULL ELSE proxied END AS TINYINT) AS label, NOT (${isTrue}) AS by_proxy
+    SELECT *, CAST(CASE WHEN ${isTrue} THEN labelled_at_ms IS NOT NULL ELSE proxied_at_ms IS NOT NULL END AS TINYINT) AS label, NOT (${isTrue}) AS by_proxy
     FROM unique_rows`);
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { LineConfig } from '../config/schema.ts';
 import { sqlText, type Duck } from './duckdb.ts';
-import { parentTrueCutoff, type SnapshotTimes, type TaintedWindow } from './snapshot-times.ts';
+import { parentTrueCutoff, type ParentSnapshot, type SnapshotTimes, type TaintedWindow } from './snapshot-times.ts';
 
 /** Enough for the estimate of an AUC to be right to 0.003, and few enough to keep with every snapshot. */
 const MAX_UNLABELLED = 50_000;
@@ -66,11 +66,11 @@ async function groupRequests(db: Duck, { config, times }: PartsInput): Promise<v
  */
 async function assignAges(db: Duck, { config, times, taintedWindows }: PartsInput): Promise<void> {
   const { cutoffMs, trueCutoffMs, windowStartMs, oldestMs, parent } = times;
-  const parentTrueMs = config.label.proxy === undefined ? null : parentTrueCutoff(parent);
+  const { proxy } = config.label;
   const corrected =
-    parentTrueMs === null
+    proxy === undefined || parent === null
       ? 'false'
-      : `event_time_ms > ${String(parentTrueMs)} AND event_time_ms <= ${String(trueCutoffMs)} AND proxied <> (labelled_at_ms IS NOT NULL)`;
+      : `event_time_ms > ${String(parentTrueCutoff(parent))} AND event_time_ms <= ${String(trueCutoffMs)} AND ${proxyWasWrong(parent, proxy.maturity)}`;
   const tainted = taintedWindows.map(
     ({ fromMs, toMs }) => `(event_time_ms > ${String(fromMs)} AND event_time_ms <= ${String(toMs)})`,
   );
@@ -87,6 +87,18 @@ async function assignAges(db: Duck, { config, times, taintedWindows }: PartsInpu
            WHEN reserved THEN 'reserved'
            ELSE placed END AS age
     FROM unique_rows JOIN requests USING (request_id)`);
+}
+
+/**
+ * SQL that is true where the proxy that a row trained with is not its true label: the proxy as it was then, not what came
+ * after. The rows of the parent's window trained when its snapshot was taken; older ones at a time between the proxy's
+ * maturity and then, so that a proxy that came meanwhile may have been there or not: one more training is the lesser harm.
+ */
+function proxyWasWrong(parent: ParentSnapshot, maturityMs: number): string {
+  const wrong = (beforeMs: string): string =>
+    `(coalesce(proxied_at_ms < ${beforeMs}, false) <> (labelled_at_ms IS NOT NULL))`;
+  return `(${wrong(String(parent.eventNowMs))}
+    OR (event_time_ms <= ${String(parent.windowStartMs)} AND ${wrong(`event_time_ms + ${String(maturityMs)}`)}))`;
 }
 
 /**

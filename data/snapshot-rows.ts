@@ -41,7 +41,7 @@ export async function loadSource(
 /**
  * Table `unique_rows`: the line's rows that had arrived, each once. A row is the same by impression id, and by user, item
  * and time; feedback on either copy counts: `labelled_at_ms` is when the first positive feedback arrived, NULL without
- * any, and `proxied` whether the proxy's was there. Table `repeats`: the rows that were removed, and by what they repeat.
+ * any, and `proxied_at_ms` the same of the proxy's. Table `repeats`: the rows that were removed, and by what they repeat.
  * Drops `source_rows` and `source_feedback`, so that no more than two copies of the rows are there at a time.
  */
 export async function removeDuplicates(db: Duck, input: { config: LineConfig; reach: SnapshotReach }): Promise<void> {
@@ -51,7 +51,7 @@ export async function removeDuplicates(db: Duck, input: { config: LineConfig; re
   const isProxy = label.proxy === undefined ? 'false' : feedbackIs(label.proxy);
   await db.run(`
     CREATE TABLE answered_ids AS
-    SELECT impression_id, min(arrived_at_ms) FILTER (${feedbackIs(label)}) AS labelled_at_ms, bool_or(${isProxy}) AS proxied
+    SELECT impression_id, min(arrived_at_ms) FILTER (${feedbackIs(label)}) AS labelled_at_ms, min(arrived_at_ms) FILTER (${isProxy}) AS proxied_at_ms
     FROM source_feedback WHERE ${here} AND impression_id IS NOT NULL AND (${feedbackIs(label)} OR ${isProxy})
     GROUP BY impression_id`);
   await db.run(`
@@ -62,14 +62,13 @@ export async function removeDuplicates(db: Duck, input: { config: LineConfig; re
   await db.run('DELETE FROM arrived WHERE row IN (SELECT row FROM repeats)');
   await db.run(`
     CREATE TABLE answered_keys AS
-    SELECT ${KEY}, min(labelled_at_ms) AS labelled_at_ms, bool_or(proxied) AS proxied
+    SELECT ${KEY}, min(labelled_at_ms) AS labelled_at_ms, min(proxied_at_ms) AS proxied_at_ms
     FROM arrived JOIN answered_ids USING (impression_id) GROUP BY ${KEY}`);
   await db.run(`INSERT INTO repeats ${repeats(KEY, 'key')}`);
   await db.run('DELETE FROM arrived WHERE row IN (SELECT row FROM repeats)');
   await db.run(`
     CREATE TABLE unique_rows AS
-    SELECT arrived.* EXCLUDE (request_id), coalesce(request_id, impression_id) AS request_id, labelled_at_ms,
-      coalesce(proxied, false) AS proxied
+    SELECT arrived.* EXCLUDE (request_id), coalesce(request_id, impression_id) AS request_id, labelled_at_ms, proxied_at_ms
     FROM arrived LEFT JOIN answered_keys USING (${KEY})`);
   await db.run('DROP TABLE arrived');
 }

@@ -4,7 +4,10 @@ import type { SnapshotManifest } from './snapshot-manifest.ts';
 const WEEK_MS = 7 * 86_400_000;
 
 /** What the snapshot of the version that trains on has to say to this one. */
-export type ParentSnapshot = Pick<SnapshotManifest, 'eventNowMs' | 'cutoffMs' | 'label' | 'historical' | 'files'>;
+export type ParentSnapshot = Pick<
+  SnapshotManifest,
+  'eventNowMs' | 'windowStartMs' | 'cutoffMs' | 'label' | 'historical' | 'files'
+>;
 
 /** Rows of (fromMs, toMs] of event time were found bad. */
 export interface TaintedWindow {

@@ -101,6 +101,7 @@ async function buildSnapshot(db: Duck, input: SnapshotInput & { folder: string }
   });
   const joined = await loadJoinedFeatures(db, {
     features: config.features,
+    dropped: input.dropped ?? [],
     log: input.tables.log,
     fromMs: times.reachMs,
     toMs: times.eventNowMs,

@@ -34,10 +34,13 @@ export const driftChecks = {
     blockRatio: z
       .number()
       .gt(1)
-      .default(1.5)
-      .describe(
-        'A feed does not click half as often again as yesterday; a label join that lost a third of its rows does.',
-      ),
+      .default(1.3)
+      .describe('Of a fall: a label join that lost a quarter of its clicks. A rise may be a better model.'),
+    hardRatio: z
+      .number()
+      .gt(1)
+      .default(2)
+      .describe('Either way, and before a season has passed: twice or half as many positives is no model.'),
     minZ: z.number().positive().default(4).describe('Guard against small samples, of two proportions.'),
   }),
   driftPredictions: checkSection('block', {

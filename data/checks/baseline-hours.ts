@@ -9,7 +9,7 @@ export interface Baseline {
 
 /**
  * Hours as an earlier snapshot that passed saw them, which nothing that was loaded later can have changed; without one, or
- * with too few, the source's own hours before `beforeMs`.
+ * with too few, or when it read a source of another kind, the source's own hours before `beforeMs`.
  *
  * @param input.least with fewer hours than this there is no baseline: null.
  */
@@ -20,6 +20,7 @@ export function baselineHours(
   const { recent, season, training, week } = references;
   const earlier = [...recent.slice(0, 1), season, training, week].filter((found): found is Reference => found !== null);
   for (const { manifest: seen } of earlier) {
+    if (seen.source.kind !== manifest.source.kind) continue;
     const hours = seen.source.hourly.filter(({ startMs, rows }) => startMs + HOUR_MS <= seen.cutoffMs && rows > 0);
     if (hours.length >= input.least) return { hours, from: 'earlierSnapshot' };
   }

@@ -50,6 +50,7 @@ function judge({ feature, now, before }: FeaturePair, limits: Limits): Judgement
   const collapsed = growth < limits.minKept && distinctBefore - distinct > MIN_CHANGE;
   return {
     status: exploded || collapsed ? 'block' : 'pass',
+    soft: true,
     effect: Math.max(growth, 1 / growth),
     numbers: { distinct, distinctBefore, repeatsKept: repeats },
     says: `"${feature.name}" has ${whole(distinct)} distinct values in ${whole(rows)} rows, ${whole(distinctBefore)} before`,

@@ -6,8 +6,9 @@ import { ratio } from './wording.ts';
 
 /** With fewer rows of a known value expected than this, their absence is chance. */
 const EXPECTED_KNOWN = 50;
-/** Below this expected share of new rows the values are an enumeration in effect. */
+/** Below this expected share of new rows, and with no more values than this, they are an enumeration in effect. */
 const ENUMERATION = 0.02;
+const ENUMERATED = 200;
 
 interface Limits {
   maxNew: number;
@@ -43,13 +44,15 @@ function judge({ feature, now, before, column, columnBefore }: FeaturePair, limi
   const largestNew = categoryCounts(now, feature.name).find(({ value }) => !known.values.has(value))?.count ?? 0;
 
   const noise = NOISE * Math.sqrt(((newShare + 1 / values.length) * (1 - newShare)) / values.length);
-  const excess = expectedNew < ENUMERATION ? newShare - expectedNew : 0;
+  const enumeration = expectedNew < ENUMERATION && known.values.size <= ENUMERATED;
+  const excess = enumeration ? newShare - expectedNew : 0;
   const vanished = knownKept < limits.minKnown;
   const flooded = largestNew / column.count > limits.maxNew && largestNew >= EXPECTED_KNOWN;
   const blocks = vanished || flooded || excess > Math.max(limits.maxNew, noise);
   const warns = excess > Math.max(limits.warnNew, noise);
   return {
     status: blocks ? 'block' : warns ? 'warn' : 'pass',
+    soft: !enumeration,
     effect: newShare - expectedNew,
     numbers: { new: newShare, newExpected: expectedNew, knownKept, largestNew: largestNew / column.count },
     says:

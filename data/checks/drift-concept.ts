@@ -97,7 +97,10 @@ function heaviest(reference: Profile, column: string): string[] {
 
 function numericBin(profile: Profile, column: string, row: number, edges: Float64Array): string {
   const value = profile.sample.numeric[column]?.[row] ?? NaN;
-  return Number.isNaN(value) ? 'missing' : String(edges.filter((edge) => edge < value).length);
+  if (Number.isNaN(value)) return 'missing';
+  let bin = 0;
+  while (bin < edges.length && (edges[bin] as number) < value) bin += 1;
+  return String(bin);
 }
 
 function categoryBin(profile: Profile, column: string, row: number, known: ReadonlySet<string>): string {

@@ -3,6 +3,7 @@ import { driftStrength, type DriftStrength } from '../../policy/drift/strength.t
 import { decideDrift } from '../../policy/drift/effects.ts';
 import type { CheckContext, Finding, Reference } from './check.ts';
 import { driftReferences, incomparable, shapeOf, type DriftShape, type NamedReference } from './drift-references.ts';
+import { precedentsOf } from './precedents.ts';
 import { ratio } from './wording.ts';
 
 /** A second measure must reach this share of what blocks: one alone may be a quirk of its bins. */
@@ -112,25 +113,13 @@ function movedColumns(reference: Profile, current: Profile, names: readonly stri
   );
 }
 
-/**
- * How far the feature moved at most from one earlier snapshot to the next, and in the season before: the age of a fixed
- * catalogue jumps at midnight. Null while the earlier snapshots do not span a season.
- */
-function moveBefore({ config, references }: CheckContext, name: string): number | null {
-  const { season, earlierSeason, training, recent } = references;
-  const known = [...recent, season, earlierSeason, training].filter((reference) => reference !== null);
-  const distinct = new Map(known.map((reference) => [reference.snapshotIds.join(), reference]));
-  const inOrder = [...distinct.values()].toSorted((a, b) => a.toMs - b.toMs);
-  const [oldest, newest] = [inOrder[0], inOrder.at(-1)];
-  if (oldest === undefined || newest === undefined || newest.toMs - oldest.toMs < config.snapshot.season) return null;
-  const steps = inOrder.slice(1).map((later, index) => [inOrder[index], later] as const);
-  const withinASeason = steps.filter(([from, to]) => to.toMs - (from?.toMs ?? 0) <= 1.5 * config.snapshot.season);
-  const moves = [...withinASeason, [earlierSeason, season] as const].map(([from, to]) => moveBetween(from, to, name));
-  return Math.max(0, ...moves);
+/** How far the feature moved at most between earlier snapshots; null while these do not tell. */
+function moveBefore(context: CheckContext, name: string): number | null {
+  const { pairs, known } = precedentsOf(context);
+  return known ? Math.max(0, ...pairs.map(({ before, now }) => moveBetween(before, now, name))) : null;
 }
 
-function moveBetween(from: Reference | null | undefined, to: Reference | null, name: string): number {
-  if (from == null || to === null) return 0;
+function moveBetween(from: Reference, to: Reference, name: string): number {
   const [column] = compareProfiles(from.profile, to.profile, { columns: [name] });
   return column === undefined || column.kind === 'impossible' ? 0 : driftStrength(column.comparison, true).largest;
 }

@@ -2,12 +2,16 @@ import { twoProportionZ } from '../../policy/statistics.ts';
 import type { Profile } from '../profile/index.ts';
 import type { CheckContext, Finding } from './check.ts';
 import { driftReferences, incomparable, shapeOf, type NamedReference } from './drift-references.ts';
+import { precedentsOf } from './precedents.ts';
 import { ratio, whole } from './wording.ts';
 
-/** The label is as frequent as it was (prior drift). Blocks only what came suddenly. */
+/**
+ * The label is as frequent as it was (prior drift). Blocks only what came suddenly: a fall, or what no model can be the
+ * reason of.
+ */
 export function checkDriftLabel(context: CheckContext): Finding {
-  const { warnRatio, blockRatio, minZ } = context.config.checks.driftLabel;
-  const threshold = { warnRatio, blockRatio, minZ };
+  const { warnRatio, blockRatio, hardRatio, minZ } = context.config.checks.driftLabel;
+  const threshold = { warnRatio, blockRatio, hardRatio, minZ };
   const nothing = incomparable(context, threshold);
   if (nothing !== null) return nothing;
   const now = positives(context.profile);
@@ -31,7 +35,9 @@ export function checkDriftLabel(context: CheckContext): Finding {
   if (left.length === 0) {
     return { status: 'pass', numbers, threshold, message: `${found}; a factor of up to ${ratio(warnRatio)} expected` };
   }
-  const blocks = shape === 'sudden' && left.some(({ kind, times }) => kind === told.kind && times >= blockRatio);
+  // A better model is clicked more, and the first one much more: only a fall is most likely lost feedback.
+  const lost = rate < before && precedentsOf(context).known;
+  const blocks = shape === 'sudden' && told.times >= (lost ? blockRatio : hardRatio);
   return {
     status: blocks ? 'block' : 'warn',
     numbers,

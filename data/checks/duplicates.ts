@@ -18,7 +18,9 @@ export function checkDuplicates(context: CheckContext): Finding {
   const { config, manifest } = context;
   const { maxIncrease, maxWithoutHistory } = config.checks.duplicates;
   const table = hourTable(manifest);
-  const hours = table.window.map((back) => table.at(back)).filter((hour) => loaded(hour) > 0);
+  // A history of less than two hours has no whole one: then all of it is looked at.
+  const inWindow = table.window.length > 0 ? table.window.map((back) => table.at(back)) : manifest.source.hourly;
+  const hours = inWindow.filter((hour) => loaded(hour) > 0);
   const baseline = baselineHours(context, { beforeMs: manifest.windowStartMs, least: LEAST });
   const usual =
     baseline === null

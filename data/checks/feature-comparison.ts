@@ -1,6 +1,7 @@
 import type { Feature } from '../../config/schema.ts';
 import type { ColumnProfile, Profile } from '../profile/index.ts';
 import type { CheckContext, Finding, Reference } from './check.ts';
+import { precedentsOf, type Precedents } from './precedents.ts';
 import { season } from './wording.ts';
 
 /** One feature in the fresh rows and in the rows they are compared with; both columns are of the feature's kind. */
@@ -21,6 +22,8 @@ export interface Judgement {
   numbers: Record<string, number | string | null>;
   /** `"NAME" is missing in 0.60 of the rows, 0.01 before`. */
   says: string;
+  /** What growing or changing traffic may look like: it blocks only where earlier snapshots tell that it is unusual here. */
+  soft?: boolean;
 }
 
 const TOLD = 5;
@@ -75,6 +78,7 @@ export function compareFeatures(
     const message = 'no earlier snapshot has passed its checks, so there is nothing to compare with yet';
     return { status: 'notApplicable', numbers: {}, threshold, message };
   }
+  const precedents = precedentsOf(context);
   const judged: (Judgement & { name: string })[] = [];
   const unjudged: string[] = [];
   for (const feature of features) {
@@ -87,9 +91,32 @@ export function compareFeatures(
     const pair = { feature, now: profile, before: compared.reference.profile, column };
     const judgement = columnBefore?.kind === feature.kind ? input.judge({ ...pair, columnBefore }) : null;
     if (judgement === null) unjudged.push(feature.name);
-    else judged.push({ ...judgement, name: feature.name });
+    else judged.push({ ...inTheLightOf(precedents, { feature, judgement, judge: input.judge }), name: feature.name });
   }
   return findingOf({ judged, unjudged, threshold, expected, advice: input.advice, against: compared.name });
+}
+
+/** A change of up to this many times the largest between earlier snapshots is as usual. */
+const USUAL = 2;
+
+/** What may be growth is no fault when it happened between earlier snapshots as well, and blocks only where they are known. */
+function inTheLightOf(
+  { pairs, known }: Precedents,
+  of: { feature: Feature; judgement: Judgement; judge: (pair: FeaturePair) => Judgement | null },
+): Judgement {
+  const { feature, judgement, judge } = of;
+  if (judgement.status === 'pass' || judgement.soft !== true) return judgement;
+  const usual = pairs.some(({ before, now }) => {
+    const column = now.profile.columns[feature.name];
+    const columnBefore = before.profile.columns[feature.name];
+    if (column?.kind !== feature.kind || columnBefore?.kind !== feature.kind) return false;
+    const earlier = judge({ feature, now: now.profile, before: before.profile, column, columnBefore });
+    return earlier !== null && rank(earlier) >= rank(judgement) && judgement.effect <= USUAL * earlier.effect;
+  });
+  if (usual) return { ...judgement, status: 'pass', says: `${judgement.says} (as between earlier snapshots)` };
+  return judgement.status === 'block' && !known
+    ? { ...judgement, status: 'warn', says: `${judgement.says} (whether that is usual here is not known yet)` }
+    : judgement;
 }
 
 function findingOf(input: {

@@ -91,7 +91,9 @@ function coverageOf(profile: Profile | null, { recent }: References): { share: n
   if (item === undefined || seen.length === 0) return { share: null, items: null };
   const merged = mergeProfiles(seen.map((reference) => reference.profile)).columns['item_id'];
   const items = merged === undefined ? 0 : distinctOf(merged);
-  return items === 0 ? { share: null, items: null } : { share: distinctOf(item) / items, items };
+  // Not a number where the sketches are of different kinds.
+  const share = distinctOf(item) / items;
+  return Number.isFinite(share) ? { share, items } : { share: null, items: null };
 }
 
 /** What fell against the median of the recent snapshots' own reports. */

@@ -59,7 +59,7 @@ function judge({ feature, now, before, column, columnBefore }: FeaturePair, limi
   const spread = deviation > 0 ? deviationOf(column as NumericProfile, values, feature) / deviation : 1;
   const ends = [min ?? 0, max ?? 0].map((value) => ({ value, far: Math.abs(scale(value, feature) - centre) }));
   const extreme = ends.reduce((a, b) => (b.far > a.far ? b : a));
-  const far = deviation > 0 ? extreme.far / deviation : 0;
+  const far = deviation > 0 ? extreme.far / deviation : extreme.far > 0 ? Infinity : 0;
   // A heavy tail has far values by nature: only one that is far by order of magnitude too is a fault.
   const logFences = fencesOf(numericSample(before, feature.name).map(signedLog), WIDEN_LOG);
   const absurd = ends.some(({ value }) => signedLog(value) < logFences.low || signedLog(value) > logFences.high);
@@ -74,7 +74,7 @@ function judge({ feature, now, before, column, columnBefore }: FeaturePair, limi
     numbers: { beyond: share, beyondRise: rise, spread, extreme: extreme.value },
     says:
       `"${feature.name}" goes up to ${shown(max)} and down to ${shown(min)}: ${ratio(share)} of its values lie far outside the range before, ` +
-      `its deviation is ${ratio(spread)} times what it was` +
+      (deviation > 0 ? `its deviation is ${ratio(spread)} times what it was` : 'nearly all were one value before') +
       (negative.hits > 0 || (!wasNegative && (min ?? 0) < 0) ? ', and negative values are new' : ''),
   };
 }

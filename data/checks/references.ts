@@ -5,6 +5,8 @@ export interface EarlierSnapshot {
   cutoffMs: number;
 }
 
+type Window = Pick<EarlierSnapshot, 'windowStartMs' | 'cutoffMs'>;
+
 export interface ChosenReferences {
   training: string | null;
   /** Together, in the order given. */
@@ -25,13 +27,16 @@ const RECENT = 6;
  * @param input.earlier newest first; `input.trainedOn` need not be among them.
  */
 export function chooseReferences(input: {
-  window: { windowStartMs: number; cutoffMs: number };
+  window: Window;
   seasonMs: number;
   earlier: readonly EarlierSnapshot[];
   trainedOn: string | null;
 }): ChosenReferences {
   const { window, seasonMs, earlier, trainedOn } = input;
-  const back = (ms: number): string[] => earlier.filter(covers(window, ms)).map(({ snapshotId }) => snapshotId);
+  const back = (ms: number): string[] => {
+    const then = { windowStartMs: window.windowStartMs - ms, cutoffMs: window.cutoffMs - ms };
+    return covering(then, earlier);
+  };
   const season = back(seasonMs);
   return {
     training: trainedOn,
@@ -43,12 +48,30 @@ export function chooseReferences(input: {
   };
 }
 
-function covers(window: { windowStartMs: number; cutoffMs: number }, backMs: number) {
-  const from = window.windowStartMs - backMs;
-  const to = window.cutoffMs - backMs;
-  return ({ windowStartMs, cutoffMs }: EarlierSnapshot): boolean => {
-    const shared = Math.min(to, cutoffMs) - Math.max(from, windowStartMs);
-    const shorter = Math.min(to - from, cutoffMs - windowStartMs);
-    return shared > 0 && shared >= shorter / 2;
-  };
+/**
+ * The snapshots that cover a window, each row at most once: after cycles that were rejected windows lie inside each other.
+ * Those that fit best come first, by what they share with the window over what both cover.
+ */
+function covering(window: Window, earlier: readonly EarlierSnapshot[]): string[] {
+  const fitting = earlier
+    .filter((snapshot) => shared(window, snapshot) >= Math.min(length(window), length(snapshot)) / 2)
+    .filter((snapshot) => shared(window, snapshot) > 0)
+    .toSorted((a, b) => fit(window, b) - fit(window, a));
+  const chosen: EarlierSnapshot[] = [];
+  for (const snapshot of fitting) {
+    if (chosen.every((other) => shared(other, snapshot) === 0)) chosen.push(snapshot);
+  }
+  return earlier.filter((snapshot) => chosen.includes(snapshot)).map(({ snapshotId }) => snapshotId);
+}
+
+function shared(a: Window, b: Window): number {
+  return Math.max(0, Math.min(a.cutoffMs, b.cutoffMs) - Math.max(a.windowStartMs, b.windowStartMs));
+}
+
+function length({ windowStartMs, cutoffMs }: Window): number {
+  return cutoffMs - windowStartMs;
+}
+
+function fit(a: Window, b: Window): number {
+  return shared(a, b) / (length(a) + length(b) - shared(a, b));
 }

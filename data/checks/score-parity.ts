@@ -73,7 +73,7 @@ async function compareVersion(
     compared: differences.length,
     // NaN is a difference too.
     different: differences.filter((difference) => !(difference <= maxDifference)).length,
-    largest: differences.reduce((most, next) => (next <= most ? most : next), 0),
+    largest: differences.reduce((most, next) => (Number.isNaN(most) || next <= most ? most : next), 0),
     impossible: null,
   };
 }
@@ -110,7 +110,7 @@ function judge(input: {
     ({ version, rows, impossible }) =>
       `${whole(rows)} rows of version ${String(version)} could not be scored again (${impossible ?? ''})`,
   );
-  const limit = `more than ${String(maxDifference)} expected in at most ${ratio(maxShare)} of the rows`;
+  const limit = `a difference above ${String(maxDifference)} expected in at most ${ratio(maxShare)} of the rows`;
   if (wrong.length > 0) {
     const told = wrong.map(
       ({ version, different, compared, largest }) =>

@@ -1,9 +1,13 @@
 import type { LineConfig } from '../../config/schema.ts';
-import type { CheckContext, Finding } from './check.ts';
+import type { SnapshotManifest } from '../snapshot-manifest.ts';
+import { freshRows, type CheckContext, type Finding } from './check.ts';
 import { upstreamReferences, type UpstreamReference } from './feature-comparison.ts';
 import { columnUse, typeChange } from './source-types.ts';
 
 type SourceColumn = CheckContext['manifest']['source']['columns'][number];
+
+/** With fewer values of a feature expected in the fresh rows, that there is none is chance. */
+const EXPECTED_VALUES = 10;
 
 interface Change {
   blocks: boolean;
@@ -26,7 +30,7 @@ export function checkSourceSchema(context: CheckContext): Finding {
   const { source } = newest.reference.manifest;
   const moved = source.kind !== manifest.source.kind;
   const before = source.columns;
-  const changes = moved ? [] : changesOf({ config, now, before });
+  const changes = moved ? [] : changesOf({ config, manifest, earlier: newest.reference.manifest });
   const blocking = changes.filter(({ blocks }) => blocks);
   const numbers: Finding['numbers'] = {
     columns: now.length,
@@ -64,16 +68,16 @@ function byName(columns: readonly SourceColumn[]): Map<string, SourceColumn> {
   return new Map(columns.map((column) => [column.name.toLowerCase(), column]));
 }
 
-function changesOf(input: { config: LineConfig; now: SourceColumn[]; before: SourceColumn[] }): Change[] {
-  const { config, now, before } = input;
-  const [found, known] = [byName(now), byName(before)];
+function changesOf(input: { config: LineConfig; manifest: SnapshotManifest; earlier: SnapshotManifest }): Change[] {
+  const { config, manifest, earlier } = input;
+  const [found, known] = [byName(manifest.source.columns), byName(earlier.source.columns)];
   const changes: Change[] = [];
   for (const [key, { name, type }] of known) {
     const use = columnUse(config, name);
     const same = found.get(key);
     if (same === undefined) {
       const says = `column "${name}" is gone${use === null ? '' : ` (${use.as})`}`;
-      changes.push({ blocks: use !== null, says });
+      changes.push({ blocks: use !== null && !mayBeChance(name, { manifest, earlier }), says });
       continue;
     }
     const change = typeChange(type, same.type, use?.text ?? false);
@@ -85,4 +89,18 @@ function changesOf(input: { config: LineConfig; now: SourceColumn[]; before: Sou
     if (!known.has(key)) changes.push({ blocks: false, says: `column "${name}" (${type}) is new` });
   }
   return changes;
+}
+
+/**
+ * The columns of an event log are those of its newest hour, which may lack a feature that few rows carry: that says nothing
+ * against fresh rows that have it, or that are too few to.
+ */
+function mayBeChance(column: string, of: { manifest: SnapshotManifest; earlier: SnapshotManifest }): boolean {
+  const { manifest, earlier } = of;
+  if (manifest.source.kind !== 'eventLog') return false;
+  const missingIn = ({ features }: SnapshotManifest): number | null =>
+    features.find(({ name }) => `features.${name}` === column)?.missingServed ?? null;
+  const [now, before] = [missingIn(manifest), missingIn(earlier)];
+  if (now === null || before === null) return false;
+  return now < 1 || freshRows(manifest) * (1 - before) < EXPECTED_VALUES;
 }

@@ -119,6 +119,8 @@ function judge({ feature, now, before }: FeaturePair, limits: Limits): Judgement
   if (best === null) return same;
   return {
     status: 'block',
+    // Of a counter that grows from nothing a part looks scaled, too.
+    soft: best.share <= 0.95,
     effect: 1 + best.share,
     numbers: { distance: moved, factor: best.factor, scaledShare: best.share, distanceLeft: best.distance },
     says: `${medians}: ${best.share > 0.95 ? 'its values are' : `${ratio(best.share)} of its values are`} ${shown(best.factor)} times what they were${meaningOf(best.factor)}`,

@@ -25,13 +25,13 @@ export function checkVolumeArrival({ config, manifest }: CheckContext): Finding 
   }
   if (backs.length === 0) {
     const settled = table.known > 0 && table.ageMs(0) > oldest;
-    if (!settled) return nothingToCompare({ known: table.known, season, threshold });
+    if (!settled) return nothingToCompare({ table, backs, season, threshold });
     const message = `no hour that is over is younger than ${span(oldest)}, so none is still arriving`;
     return { status: 'pass', numbers: { hours: 0 }, threshold, message };
   }
   const hours = forecastHours(table, { seasonMs: season, backs });
   const [lowest] = hours.toSorted((a, b) => a.ratio - b.ratio);
-  if (lowest === undefined) return nothingToCompare({ known: table.known, season, threshold });
+  if (lowest === undefined) return nothingToCompare({ table, backs, season, threshold });
   const z = -limitFor(minZ, hours.length);
   const short = hours.filter((hour) => hour.ratio < minRatio && hour.z < z);
   const numbers: Finding['numbers'] = {

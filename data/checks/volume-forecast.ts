@@ -33,7 +33,7 @@ interface Shape {
 /**
  * Forecasts each hour by the median of the same phase in the seasons before (after, where history begins with it) times
  * the level of the hours around it; where the same weekday is known, by that too, and the kinder of the two counts. An
- * hour without a season to compare with is left out.
+ * hour without a season to compare with, or of which nobody knows what has arrived by now, is left out.
  *
  * The spread is counting noise (square roots of counts, Anscombe 1948) and what earlier hours vary beyond it, estimated
  * by the median absolute deviation of their own forecasts.
@@ -49,22 +49,27 @@ export function forecastHours(table: HourTable, input: { seasonMs: number; backs
 
 /**
  * Forecasts a stretch of hours as one by the level of the twelve hours before it, so that it is found, too, when all of it is
- * half loaded. Null without three such hours.
+ * half loaded. Null without three such hours, or when nobody knows what of it has arrived by now.
+ *
+ * @param input.newest the newest hour of the stretch, counted from the cutoff backwards.
  */
 export function forecastStretch(
   table: HourTable,
-  input: { seasonMs: number; hours: number },
+  input: { seasonMs: number; newest: number; hours: number },
 ): { found: number; expected: number; ratio: number; z: number } | null {
   const [shape] = shapesOf(table, input.seasonMs);
   if (shape === undefined) return null;
   const ratio = ratioOf(table, shape);
-  const backs = Array.from({ length: input.hours }, (_, back) => back);
-  const before = Array.from({ length: 12 }, (_, i) => ratio(input.hours + i)).filter((value) => value !== null);
+  const backs = Array.from({ length: input.hours }, (_, i) => input.newest + i);
+  const before = Array.from({ length: 12 }, (_, i) => ratio(input.newest + input.hours + i)).filter(
+    (value) => value !== null,
+  );
   const shapes = backs.map((back) => shape.of(back));
   if (before.length < NEIGHBOURS || shapes.includes(null)) return null;
   const level = median(before);
   const seasons = Math.min(...shapes.map((found) => found?.seasons ?? 0));
-  const usual = shapes.reduce((sum, found, back) => sum + (found?.rows ?? 0) * normalShareAt(table, back), 0);
+  const usual = shapes.reduce((sum, found, i) => sum + (found?.rows ?? 0) * normalShareAt(table, input.newest + i), 0);
+  if (usual === 0) return null;
   const found = backs.reduce((sum, back) => sum + table.at(back).rows, 0);
   const expected = usual * level;
   const z = deviation({ found, expected, usual, seasons, spread: PRIOR_SPREAD });
@@ -130,6 +135,7 @@ function modelOf(
     const usual = shape.of(back);
     if (usual === null) return null;
     const share = normalShareAt(table, back);
+    if (share === 0) return null;
     return { found: table.at(back).rows, usual: usual.rows, expected: usual.rows * levelAt(back) * share, ...usual };
   };
   const residuals = (of: (back: number) => boolean): { residual: number; noise: number }[] =>

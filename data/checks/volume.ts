@@ -1,6 +1,9 @@
 import type { CheckContext, Finding } from './check.ts';
 import { ratio, season as seasonName, span, whole } from './wording.ts';
 
+/** Rows and rows before differ beyond chance when their square roots lie so many standard deviations apart (Anscombe 1948). */
+const MIN_Z = 3;
+
 /**
  * As many rows came in lately as one season back, in the same phase: what finds a table that is only partly loaded. Reads
  * the source's counts, without repeated rows, as they were when the snapshot was taken.
@@ -33,6 +36,15 @@ export function checkVolume({ config, manifest }: CheckContext): Finding {
       numbers,
       threshold,
       message: `${compared}: there is nothing to compare with. If the source was down then, silence "volume" until the next season`,
+    };
+  }
+  const chance = Math.abs(Math.sqrt(recent + 0.375) - Math.sqrt(recentSeasonBack + 0.375)) < MIN_Z / Math.SQRT2;
+  if (chance && (found < minRatio || found > maxRatio)) {
+    return {
+      status: 'pass',
+      numbers,
+      threshold,
+      message: `${compared}: ${ratio(found)} of it, from ${ratio(minRatio)} to ${ratio(maxRatio)} expected, but so few rows vary by as much`,
     };
   }
   if (found < minRatio) {

@@ -14,7 +14,9 @@ export function columnChart(name: string, profile: Profile, reference: Profile |
   const known = reference?.columns[name]?.kind === column.kind ? reference : null;
   if (column.kind === 'numeric') {
     const before = known === null ? null : numericSample(known, name);
-    return distribution(histogram(numericSample(profile, name), before), name);
+    const now = numericSample(profile, name);
+    if (now.length === 0) return html`<p class="dim">too few rows have a value: none of the sampled ones</p>`;
+    return distribution(histogram(now, before), name);
   }
   return categories(topCategories(name, profile, known), name);
 }

@@ -47,7 +47,8 @@ function factsOf(name: string, profile: Profile): Map<string, string> {
 }
 
 function distinctText(column: ColumnProfile): string {
-  return Math.round(distinctOf(column)).toLocaleString('en-US');
+  const distinct = distinctOf(column);
+  return Number.isNaN(distinct) ? 'not known' : Math.round(distinct).toLocaleString('en-US');
 }
 
 function percent(share: number | null): string {

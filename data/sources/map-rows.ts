@@ -72,6 +72,10 @@ function rowColumns(
   // An impression with a list is one request, by its id or by its user and time.
   const listRequest = `coalesce(${id}, md5(concat_ws(chr(31), 'request', ${user}, ${time})))`;
   const label = labelOf(columns, value);
+  const knownMs = timeOf(columns.labelAt, `${time} + ${String(times.labelDelay)}`);
+  // A click that is known at no time would count as none.
+  const unknown =
+    columns.labelAt === undefined ? 'false' : `coalesce((${label.sql}) = 1, false) AND (${knownMs}) IS NULL`;
   return {
     user_id: user,
     item_id: idOf(value(columns.candidates ?? columns.item ?? '')),
@@ -88,9 +92,9 @@ function rowColumns(
     propensity: number(columns.propensity, 'DOUBLE', value),
     score: number(columns.score, 'DOUBLE', value),
     label: label.sql,
-    bad_label: label.bad,
+    bad_label: `(${label.bad}) OR (${unknown})`,
     bad_list: listed ? 'freshet_bad_list' : 'false',
-    label_known_ms: timeOf(columns.labelAt, `${time} + ${String(times.labelDelay)}`),
+    label_known_ms: knownMs,
     dwell_ms: number(columns.dwellMs, 'DOUBLE', value),
   };
 }
@@ -122,7 +126,7 @@ export async function mapFeedback(db: Duck, raw: RawRows & { columns: FeedbackCo
   const byId = columns.impressionId !== undefined;
   await db.run(`
     INSERT INTO source_feedback
-    SELECT CASE WHEN event_time_ms IS NOT NULL AND event IN ('click', 'dwell')
+    SELECT CASE WHEN event_time_ms IS NOT NULL AND arrived_at_ms IS NOT NULL AND event IN ('click', 'dwell')
         THEN ${byId ? 'given_id' : `coalesce(impression_id, md5(concat_ws(chr(31), 'no impression', request_id, item_id)))`} END,
       ${sqlText(raw.line)}, event, value, event_time_ms, arrived_at_ms
     FROM (
@@ -231,11 +235,13 @@ function labelOf(columns: ImpressionColumns, value: ValueOf): { sql: string; bad
 
 /** 1 where the candidate is among the clicked; `clicked` may be a list, or the only one. */
 function clickedOf(clicked: string, candidates: string, value: ValueOf): string {
-  const item = `CAST(${value(candidates).sql} AS VARCHAR)`;
+  const item = idOf(value(candidates));
+  const found = value(clicked);
   // A list is looked up whole: its elements do not stand beside the candidates.
-  const whole = value(clicked).sql.replace(/\[freshet_place \+ 1\]$/, '');
-  if (whole === value(clicked).sql) return `CAST(${item} = CAST(${whole} AS VARCHAR) AS INTEGER)`;
-  return `CAST(list_contains(CAST(${whole} AS VARCHAR[]), ${item}) AS INTEGER)`;
+  const whole = found.sql.replace(/\[freshet_place \+ 1\]$/, '');
+  if (whole === found.sql) return `CAST(${item} = ${idOf(found)} AS INTEGER)`;
+  const id = idOf({ sql: 'freshet_clicked', type: found.type });
+  return `CAST(list_contains(list_transform(${whole}, lambda freshet_clicked: ${id}), ${item}) AS INTEGER)`;
 }
 
 function text(name: string | undefined, value: ValueOf): string {
@@ -265,9 +271,20 @@ async function requireReadable(
   const count = z.number();
   const seen = await db.row(
     `SELECT count(*) AS rows, count(event_time_ms) AS times, count(user_id) AS users, count(item_id) AS items,
-       count(arrived_at_ms) AS arrivals, count(*) FILTER (NOT bad_label) AS labels, count(*) FILTER (NOT bad_list) AS lists
+       count(arrived_at_ms) AS arrivals, count(*) FILTER (NOT bad_label) AS labels,
+       count(*) FILTER (label = 1) AS clicks, count(*) FILTER (label = 1 AND label_known_ms IS NOT NULL) AS known, count(*) FILTER (NOT bad_list) AS lists
      FROM source_rows`,
-    z.object({ rows: count, times: count, users: count, items: count, arrivals: count, labels: count, lists: count }),
+    z.object({
+      rows: count,
+      times: count,
+      users: count,
+      items: count,
+      arrivals: count,
+      labels: count,
+      clicks: count,
+      known: count,
+      lists: count,
+    }),
   );
   if (seen.rows === 0) return;
   const timeUnit = `a time from the year 2000 on, read as ${raw.times.timeUnit}: correct source.timeUnit, or the column`;
@@ -281,6 +298,12 @@ async function requireReadable(
       column: item,
       by: columns.candidates === undefined ? 'item' : 'candidates',
       expected: 'ids',
+    },
+    {
+      readable: columns.labelAt === undefined || seen.clicks === 0 ? seen.rows : seen.known,
+      column: columns.labelAt ?? '',
+      by: 'labelAt',
+      expected: timeUnit,
     },
     { readable: seen.labels, column: columns.label ?? '', by: 'label', expected: '0 or 1' },
   ].find(({ readable }) => readable === 0);

@@ -55,8 +55,11 @@ export function addressFrom(name: string, processEnv: NodeJS.ProcessEnv): Addres
       `the source reads a Postgres whose address stands in ${name} (source.urlFrom), which is not set: start the data worker with ${name}=postgres://user:password@host:5432/database`,
     );
   }
-  if (!URL.canParse(url) || !/^postgres(ql)?:$/.test(new URL(url).protocol)) {
-    throw new DataError(`${name} is not a Postgres address: expected postgres://user:password@host:5432/database`);
+  // An @ after the host: the password has a sign that ends the host, and would be taken for the database's name.
+  if (!URL.canParse(url) || !/^postgres(ql)?:$/.test(new URL(url).protocol) || /@/.test(new URL(url).pathname)) {
+    throw new DataError(
+      `${name} is not a Postgres address: expected postgres://user:password@host:5432/database, with signs such as / in the password percent-encoded`,
+    );
   }
   const { protocol, username, host, pathname } = new URL(url);
   return { url, from: name, location: `${protocol}//${username === '' ? '' : `${username}@`}${host}${pathname}` };

@@ -102,6 +102,20 @@ describe('a joined feature', () => {
     await expect(taken).rejects.toThrow(says);
   });
 
+  test('that the config has dropped holds nothing up when its table is gone: it has what was served', async () => {
+    const feed = await Feed.open();
+    await feed.write(
+      [1, 2].map((n) => impression(n, { features: { topic: '1', ...(n === 1 ? { ratio: 0.5 } : {}) } })),
+    );
+    const { manifest } = await feed.snapshot({
+      config: withJoined(joined('nowhere/ratios.parquet')),
+      dropped: ['ratio'],
+      eventNowMs: START + 2 * HOUR,
+    });
+    const rows = [...(await feed.rows(manifest, 'train')), ...(await feed.rows(manifest, 'holdout'))];
+    expect(rows.map(({ ratio }) => ratio)).toEqual([0.5, null]);
+  });
+
   test('of the replayed log is refused where no log is replayed', async () => {
     const feed = await Feed.open();
     await expect(feed.snapshot({ config: withJoined(joined('{log}')) })).rejects.toThrow(/no log is being replayed/);

@@ -164,6 +164,36 @@ describe('with a proxy label', () => {
     );
   });
 
+  test('early clicks are corrected by clicks that came later, once', async () => {
+    const config = feedConfig({
+      label: { event: 'click', maturity: '24h', maturityFrom: 'config', proxy: { event: 'click', maturity: '10m' } },
+    });
+    const feed = await Feed.open(config);
+    const shown = Array.from({ length: 60 }, (_, n) => impression(n));
+    // A third after 5 minutes, a third after 20 hours.
+    const clicks = shown.flatMap((row, n) =>
+      n % 3 === 2 ? [] : [clickOn(row, { arrivedAtMs: row.eventTimeMs + (n % 3 === 0 ? 5 * MINUTE : 20 * HOUR) })],
+    );
+    await feed.write(shown, clicks);
+    const first = (await feed.snapshot({ eventNowMs: START + 2 * HOUR })).manifest;
+
+    const second = (await feed.snapshot({ eventNowMs: START + 3 * HOUR, parent: first })).manifest;
+    const third = (await feed.snapshot({ eventNowMs: START + 22 * HOUR, parent: second })).manifest;
+    const fourth = (await feed.snapshot({ eventNowMs: START + 26 * HOUR, parent: third })).manifest;
+    const fifth = (await feed.snapshot({ eventNowMs: START + 27 * HOUR, parent: fourth })).manifest;
+
+    expect([second, third, fifth].map(({ counts }) => counts.corrected)).toEqual([0, 0, 0]);
+    const trained = await trainedLabels(feed, [first, second, third, fourth, fifth]);
+    const late = trained.filter(({ id }) => numberOf(id) < 48 && numberOf(id) % 3 === 1);
+    for (const wanted of new Set(late.map(({ id }) => id))) {
+      const labels = late.filter(({ id }) => id === wanted).map(({ label }) => label);
+      expect(labels, wanted).toEqual([0, 1]);
+    }
+    expect(late).toHaveLength(2 * 16);
+    const others = trained.filter(({ id }) => numberOf(id) % 3 !== 1);
+    expect(new Set(others.map(({ id }) => id)).size).toBe(others.length);
+  });
+
   test('a maturity that grows does not take a true label back', async () => {
     const feed = await openFeed();
     const first = (await feed.snapshot({ eventNowMs: START + 48 * HOUR })).manifest;

@@ -119,6 +119,18 @@ const cases: Case[] = [
     says: /as before/,
   },
   {
+    what: 'a line so thin that no hour says anything of its clocks',
+    shape: { hour: (_back, hour) => ({ ...hour, rows: 6 }) },
+    status: 'pass',
+    says: /no hour of the fresh window has 20 rows, so the time until arrival was not compared/,
+  },
+  {
+    what: 'a line so thin, whose rows arrive before they happened',
+    shape: { hour: (back, hour) => ({ ...hour, rows: 6, beforeEvent: back < 4 ? 6 : 0 }) },
+    status: 'block',
+    says: /24 of 24 rows of the fresh hours arrived before they happened/,
+  },
+  {
     what: 'too little history to know a usual lag',
     shape: { historyHours: 8 },
     status: 'pass',

@@ -233,6 +233,28 @@ describe('source.schema', () => {
     expect(find(without).message).toContain('(feature "price" reads it)');
   });
 
+  test('of the event log: a feature that only the newest hour lacks does not stop rows that have it', () => {
+    const config = lineOf(features);
+    const columns = { impressionId: 'VARCHAR', 'features.topic': 'VARCHAR', 'features.price': 'DOUBLE' };
+    const { 'features.price': _, ...without } = columns;
+    const served = (names: Record<string, string>, missingServed: number): ReturnType<typeof manifestOf> => {
+      const manifest = manifestOf(config, { kind: 'eventLog', columns: names });
+      return { ...manifest, features: manifest.features.map((feature) => ({ ...feature, missingServed })) };
+    };
+    const find = (missingNow: number, missingBefore: number): Finding =>
+      checkSourceSchema(
+        contextOf({
+          config,
+          manifest: served(without, missingNow),
+          references: { ...NO_REFERENCES, recent: [referenceOf(null, served(columns, missingBefore))] },
+        }),
+      );
+    expect(find(0.98, 0.97).status).toBe('warn');
+    expect(find(0.98, 0.97).message).toContain('"features.price" is gone');
+    expect(find(1, 0.97).status).toBe('block');
+    expect(find(1, 0.999).status).toBe('warn');
+  });
+
   test('needs an earlier snapshot, of a source of the same kind', () => {
     const manifest = manifestOf(lake, { columns: BEFORE });
     expect(checkSourceSchema(contextOf({ config: lake, manifest })).status).toBe('notApplicable');

@@ -85,6 +85,12 @@ const cases: Case[] = [
     status: 'pass',
     says: /up to 0\.50/,
   },
+  {
+    what: 'a first snapshot of less than two hours, loaded twice',
+    shape: { historyHours: 1, windowHours: 1, hour: repeated(0.5) },
+    status: 'block',
+    says: /at most 0\.40 expected while there is no history/,
+  },
   { what: 'no rows', shape: { hour: (back, hour) => (back < 4 ? null : hour) }, status: 'pass', says: /hold no rows/ },
 ];
 
@@ -93,4 +99,15 @@ test.each(cases)('$what', ({ shape, passed, status, says }) => {
   const finding = checkDuplicates(contextOf(hourlyManifest(shape), options));
   expect(finding.message).toMatch(says);
   expect(finding.status).toBe(status);
+});
+
+test('hours of a source of another kind are no baseline', () => {
+  const passed = hourlyManifest();
+  const repeating = { hour: repeated(0.3) };
+  const find = (kind: string): Finding['status'] =>
+    checkDuplicates(
+      contextOf(hourlyManifest(repeating), { passed: { ...passed, source: { ...passed.source, kind } as never } }),
+    ).status;
+  expect(find('lake')).toBe('block');
+  expect(find('eventLog')).toBe('pass');
 });

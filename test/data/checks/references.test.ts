@@ -30,6 +30,17 @@ test.each([
   expect(chosen.recent).toEqual(earlier.slice(0, 6).map(({ snapshotId }) => snapshotId));
 });
 
+test('of windows that lie inside each other after rejected cycles the one that fits best is taken', () => {
+  const window = { windowStartMs: 424 * HOUR, cutoffMs: 428 * HOUR };
+  const nested = [420, 412, 404].map((cutoff) => ({
+    snapshotId: `to${String(cutoff)}`,
+    windowStartMs: 399 * HOUR,
+    cutoffMs: cutoff * HOUR,
+  }));
+  const chosen = chooseReferences({ window, seasonMs: DAY, earlier: nested, trainedOn: null });
+  expect(chosen.season).toEqual(['to404']);
+});
+
 test('a snapshot that covers yesterday and the day before tells nothing of what moved between them', () => {
   const window = { windowStartMs: 400 * HOUR, cutoffMs: 424 * HOUR };
   const cold = { snapshotId: 'cold', windowStartMs: 340 * HOUR, cutoffMs: 400 * HOUR };

@@ -5,6 +5,7 @@ import { checkLeakageOverlap } from '../../../data/checks/leakage-overlap.ts';
 import { checkLeakageTime } from '../../../data/checks/leakage-time.ts';
 import { checkScoreParity } from '../../../data/checks/score-parity.ts';
 import { openDuckDb, type Duck } from '../../../data/duckdb.ts';
+import type { Profile } from '../../../data/profile/index.ts';
 import type { SnapshotManifest } from '../../../data/snapshot-manifest.ts';
 import { contextOf, lineOf, NO_REFERENCES } from './comparison-rig.ts';
 
@@ -175,11 +176,13 @@ describe('score-parity', () => {
   test.each([
     ['differ', (score: number) => score + 2e-4],
     ['are not numbers', () => Number.NaN],
+    ['are partly not numbers', (score: number, row: number) => (row === 3 ? Number.NaN : score + 2e-4)],
   ])('scores of one version that %s block', async (_, change) => {
-    const finding = await check(rescoring((score, _row, version) => (version === 2 ? change(score) : score)));
+    const finding = await check(rescoring((score, row, version) => (version === 2 ? change(score, row) : score)));
     expect(finding.status).toBe('block');
     expect(finding.message).toMatch(/^490 of 490 logged scores of version 2 differ/);
     expect(finding.numbers['differentShare.1']).toBe(0);
+    expect(finding.message.includes('some of which are no number')).toBe(Number.isNaN(change(0, 3)));
   });
 
   test('a version that can not be scored again is said, and the others still count', async () => {
@@ -299,6 +302,25 @@ describe('feedback-loop', () => {
     // Half of 0.11 is more than 0.05, but 40 of 800 do not prove it.
     expect((await check(earlier({ explorationShare: 0.11 }))).status).toBe('pass');
     expect((await check(earlier({ explorationShare: 0.2 }, 2))).status).toBe('pass');
+  });
+
+  test('coverage is not known where items were counted by another sketch', async () => {
+    const column = {
+      kind: 'categorical',
+      count: 9,
+      missing: 0,
+      heavy: [['1', 9]],
+      heavyError: 1,
+      distinct: new Uint8Array(),
+    };
+    const profile = { hash: '', columns: { item_id: column } } as unknown as Profile;
+    const recent = earlier({}, 1).map((reference) => ({ ...reference, profile }));
+    const references = { ...NO_REFERENCES, recent };
+    const { numbers, message } = await checkFeedbackLoop(
+      contextOf({ config: feed, manifest, db, profile, references }),
+    );
+    expect(numbers).toMatchObject({ coverage: null, referenceItems: null });
+    expect(message).not.toContain('NaN');
   });
 
   test('without exploration or scores it says so', async () => {

@@ -54,16 +54,27 @@ function profileOnce(values: Values, size: { rows: number; from: number }): Retu
   return profile;
 }
 
+const DAY = 86_400_000;
+
 /** Against the same values in as many other rows, if not said otherwise. */
 async function find(
   check: Code,
-  input: { now: Values; before?: Values; rows?: number; rowsBefore?: number; change?: Partial<CheckContext> },
+  input: {
+    now: Values;
+    before?: Values;
+    rows?: number;
+    rowsBefore?: number;
+    history?: false;
+    change?: Partial<CheckContext>;
+  },
 ): Promise<Finding> {
   const { now, before = {}, rows = 1_500, rowsBefore = 1_500 } = input;
   const fresh = await profileOnce({ ...USUAL, ...now }, { rows, from: 1_000_000 });
   const earlier = await profileOnce({ ...USUAL, ...before }, { rows: rowsBefore, from: 0 });
-  const season = referenceOf(earlier, manifestOf(config));
-  const references = { training: null, season, earlierSeason: null, week: null, recent: [] };
+  const season = referenceOf(earlier, manifestOf(config), 2 * DAY);
+  // Nothing changed in the season before, so what changed since is unusual.
+  const earlierSeason = input.history === false ? null : { ...season, snapshotIds: ['long before'], toMs: DAY };
+  const references = { training: null, season, earlierSeason, week: null, recent: [] };
   return CHECKS[check](contextOf({ config, profile: fresh, references, ...input.change }));
 }
 
@@ -83,6 +94,27 @@ test.each(Object.keys(CHECKS) as Code[])('%s: without references there is nothin
   const finding = await find(check, { now: {}, change: { references } });
   expect(finding.status).toBe('notApplicable');
   expect(finding.message).toContain('no earlier snapshot');
+});
+
+describe('what growing traffic may look like', () => {
+  const suffixed = { check: 'cardinality', now: { user: 'i' } } as const;
+
+  test('warns while nobody knows whether it is usual', async () => {
+    const finding = await find(suffixed.check, { now: suffixed.now, history: false });
+    expect(finding.status).toBe('warn');
+    expect(finding.message).toContain('whether that is usual here is not known yet');
+  });
+
+  test('blocks when earlier snapshots did not change so, and passes when they did', async () => {
+    expect((await find(suffixed.check, { now: suffixed.now })).status).toBe('block');
+    const season = referenceOf(await profileOnce(USUAL, { rows: 1_500, from: 0 }), manifestOf(config), DAY);
+    const changed = await profileOnce({ ...USUAL, ...suffixed.now }, { rows: 1_500, from: 500_000 });
+    const recent = [{ ...referenceOf(changed, manifestOf(config), 2 * DAY), snapshotIds: ['later'] }];
+    const references = { training: null, season, earlierSeason: null, week: null, recent };
+    const finding = await find(suffixed.check, { now: suffixed.now, change: { references } });
+    expect(finding.status).toBe('pass');
+    expect(finding.message).toContain('as between earlier snapshots');
+  });
 });
 
 test.each(Object.keys(CHECKS) as Code[])('%s: no rows block', async (check) => {
@@ -246,6 +278,14 @@ describe('each check', () => {
       now: { age: `CASE WHEN i = 1000007 THEN 1e30 ELSE ${USUAL['age'] ?? ''} END` },
       status: 'block',
       says: /"age" goes up to 1e\+30 and down to 14/,
+    },
+    {
+      what: 'a far value in a feature that was constant',
+      check: 'outliers',
+      now: { age: 'CASE WHEN i = 1000007 THEN 1e30 ELSE 5 END' },
+      before: { age: '5' },
+      status: 'warn',
+      says: /"age" goes up to 1e\+30 and down to 5: .*, nearly all were one value before/,
     },
     {
       what: 'a single value that the logarithm tames',

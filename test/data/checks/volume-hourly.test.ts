@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { checkVolume } from '../../../data/checks/volume.ts';
 import { checkVolumeArrival } from '../../../data/checks/volume-arrival.ts';
 import { checkVolumeHourly } from '../../../data/checks/volume-hourly.ts';
 import type { Finding } from '../../../data/checks/check.ts';
@@ -115,6 +116,38 @@ describe('volume.hourly', () => {
     },
     { what: 'a first snapshot over days', shape: { windowHours: 120 }, status: 'pass', says: /hours compared/ },
     {
+      what: 'a day after missed cycles, all of it half loaded',
+      shape: { windowHours: 24, hour: (back, hour) => (back < 24 ? half(hour) : hour) },
+      status: 'block',
+      says: /the 4 h from 2026-01-11 12:00 UTC hold .* at the level of the hours before \(0\.(4|5)\d\)/,
+    },
+    {
+      what: 'two days after missed cycles, all of them half loaded',
+      shape: { windowHours: 48, hour: (back, hour) => (back < 48 ? half(hour) : hour) },
+      status: 'block',
+      says: /the 4 h from 2026-01-10 12:00 UTC hold/,
+    },
+    {
+      what: 'a long window with eight half-loaded hours in the middle',
+      shape: { windowHours: 24, hour: (back, hour) => (back >= 8 && back < 16 ? half(hour) : hour) },
+      status: 'block',
+      says: /the 4 h from 2026-01-11 20:00 UTC hold/,
+    },
+    {
+      what: 'a source that is loaded once a day, whose newest hours nobody can judge',
+      shape: {
+        maturityMs: HOUR,
+        hour: (back, hour) => ({
+          ...(back < 2 ? scaled(hour, 0) : hour),
+          lagP50Ms: 12 * HOUR,
+          lagP95Ms: 20 * HOUR,
+          arrivedWithin: ARRIVAL_AGES_MS.map(() => 0),
+        }),
+      },
+      status: 'notApplicable',
+      says: /do not come in as they happen, and 4 hours are younger .*how full they are can not be told yet/,
+    },
+    {
       what: 'less than a season of history',
       shape: { historyHours: 20 },
       status: 'notApplicable',
@@ -176,6 +209,24 @@ describe('volume.hourly', () => {
   });
 });
 
+describe('volume', () => {
+  test.each([
+    [500, 1_000, 'block', /0\.50 of it, at least 0\.60 expected/],
+    [150, 300, 'block', /0\.50 of it/],
+    [10, 20, 'pass', /0\.50 of it, .*so few rows vary by as much/],
+    [0, 20, 'block', /0\.00 of it/],
+    [9, 2, 'pass', /so few rows vary/],
+    [1_000, 200, 'block', /5\.00 times it/],
+    [7, 0, 'block', /nothing to compare with/],
+  ] as const)('%d rows, %d a season before: %s', (recent, recentSeasonBack, status, says) => {
+    const manifest = hourlyManifest();
+    const source = { ...manifest.source, recent, recentSeasonBack };
+    const finding = checkVolume(contextOf({ ...manifest, source }));
+    expect(finding.message).toMatch(says);
+    expect(finding.status).toBe(status);
+  });
+});
+
 describe('volume.arrival', () => {
   /** A share of the hour's rows is in at its end, the rest after an hour. */
   const slowly =
@@ -234,6 +285,19 @@ describe('volume.arrival', () => {
       shape: { hour: (back, hour) => (back === 0 ? null : slowly(0, 3 * MINUTE)(back, hour)) },
       status: 'pass',
       says: /have arrived as earlier ones did/,
+    },
+    {
+      what: 'a source that is loaded once a day',
+      shape: {
+        hour: (_back, hour) => ({
+          ...hour,
+          lagP50Ms: 12 * HOUR,
+          lagP95Ms: 20 * HOUR,
+          arrivedWithin: ARRIVAL_AGES_MS.map(() => 0),
+        }),
+      },
+      status: 'notApplicable',
+      says: /how full they are can not be told/,
     },
     {
       what: 'labels that take a day: the newest hours are young, the window is not',

@@ -77,6 +77,12 @@ describe('a data report', () => {
     expect(draw(change).text).toContain(says);
   });
 
+  test('says so where the sampled rows lack the few values of a column', () => {
+    const profile = structuredClone(input.profile as NonNullable<typeof input.profile>);
+    profile.sample.numeric['length']?.fill(NaN);
+    expect(draw({ profile }).text).toContain('too few rows have a value');
+  });
+
   test('shows what others wrote as text, never as markup', () => {
     const { page } = draw({ taint: { who: '<img src=x>', reason: '"&' } });
     expect(page).not.toContain('<img');

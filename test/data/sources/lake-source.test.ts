@@ -240,6 +240,19 @@ describe('lists of candidates', () => {
     expect(reading.rows).toBe(7);
   });
 
+  test.each([
+    { what: 'a list with gaps, read as decimals', clicked: '[CAST(12 AS DOUBLE), NULL]' },
+    { what: 'a single decimal', clicked: 'CAST(12 AS DOUBLE)' },
+    { what: 'text', clicked: `['12']` },
+  ])('find the clicked ones by their id, also in $what', async ({ clicked }) => {
+    const sql = `SELECT 1 AS id, 'u1' AS u, ${String(START)} AS t, [10, 12] AS shown, ${clicked} AS clicked, ['a', 'b'] AS topic, [0.5, 1.5] AS length`;
+    const path = await write(join(await temporaryFolder(), 'rows.parquet'), sql);
+
+    const { feedback } = await loaded(source(path), { range, features });
+
+    expect(feedback.map(({ impression_id }) => impression_id)).toEqual(['1.1']);
+  });
+
   test('are refused when another list never has their length, or when they are no lists', async () => {
     const root = await temporaryFolder();
     const torn = await write(join(root, 'torn.parquet'), `SELECT * FROM (${listed}) WHERE id = 4`);
@@ -305,6 +318,33 @@ describe('a lake that is not what the config says', () => {
     const { reading, rows } = await loaded(lake({ path }), { range, features });
     expect(rows.map(({ impression_id }) => impression_id === null)).toEqual([true, true, true, false, false]);
     expect(reading.rows).toBe(5);
+  });
+
+  test('counts a click whose time can not be read as a row that could not be read, not as no click', async () => {
+    const more = `, CASE n WHEN 1 THEN ${String(START)} WHEN 3 THEN 5 END AS clicked_at`;
+    const path = await write(join(await temporaryFolder(), 'rows.parquet'), rowsSql(6, { more }));
+    const mapped = { ...columns, labelAt: 'clicked_at' };
+    const { rows, feedback } = await loaded(lake({ path, columns: mapped }), { range, features });
+    expect(rows.map(({ impression_id }) => impression_id === null)).toEqual([false, false, false, true, false, true]);
+    expect(feedback).toHaveLength(1);
+  });
+
+  test('counts feedback whose arrival can not be read as feedback that could not be read', async () => {
+    const root = await temporaryFolder();
+    const path = await write(join(root, 'rows.parquet'), rowsSql(3, { more: `, 'imp' || n AS id` }));
+    const clicks = await write(
+      join(root, 'clicks.parquet'),
+      `SELECT 'imp' || n AS id, ${String(START)} AS at, CASE n WHEN 0 THEN ${String(START)} END AS loaded FROM range(2) AS r(n)`,
+    );
+    const { feedback } = await loaded(
+      lake({
+        path,
+        columns: { user: 'u', item: 'i', time: 't', impressionId: 'id' },
+        feedback: { path: clicks, columns: { impressionId: 'id', time: 'at', arrivedAt: 'loaded' } },
+      }),
+      { range, features },
+    );
+    expect(feedback.map(({ impression_id }) => impression_id)).toEqual(['imp0', null]);
   });
 
   test('is tried again when a file is being written', async () => {

@@ -167,6 +167,11 @@ describe('a query on Postgres', () => {
       address: url.replace(/:[^:@/]*@/, ':hunter2@'),
       says: /refused the connection: .*password authentication failed.*Correct the address in SOURCE_URL/,
     },
+    {
+      what: 'a slash that is not encoded',
+      address: 'postgres://reader:12/hunter2@127.0.0.1:9/feed',
+      says: /SOURCE_URL is not a Postgres address.*percent-encoded/,
+    },
     { what: 'no address', address: 'hunter2', says: /SOURCE_URL is not a Postgres address/ },
     { what: 'nothing', address: '', says: /SOURCE_URL .* is not set/ },
   ])('names what is wrong with the address ($what) and never the password', async ({ address, says }) => {
