@@ -1,6 +1,6 @@
 import type { CheckReport, Reference, References } from '../data/checks/check.ts';
-import { chooseReferences } from '../data/checks/references.ts';
-import { mergeProfiles, parseProfile, type Profile } from '../data/profile/index.ts';
+import { chooseReferences, loadReferences, referenceTo, type LoadedSnapshot } from '../data/checks/references.ts';
+import { parseProfile, type Profile } from '../data/profile/index.ts';
 import { snapshotManifestSchema, type SnapshotManifest } from '../data/snapshot.ts';
 import { passedSnapshots, readSnapshot } from '../store/snapshots.ts';
 import type { CycleRecord } from '../store/types.ts';
@@ -25,15 +25,7 @@ export async function snapshotReferences(
     earlier: await passedSnapshots(deps.db, { line, beforeMs: manifest.cutoffMs }),
     trainedOn: parent?.lineage.snapshotId ?? null,
   });
-  const load = (ids: readonly string[]): Promise<Reference | null> => loadReference(deps, ids);
-  const recent = await Promise.all(chosen.recent.map((id) => load([id])));
-  return {
-    training: chosen.training === null ? null : await load([chosen.training]),
-    season: await load(chosen.season),
-    earlierSeason: await load(chosen.earlierSeason),
-    week: await load(chosen.week),
-    recent: recent.filter((reference) => reference !== null),
-  };
+  return loadReferences(chosen, (ids) => loadReference(deps, ids));
 }
 
 /** The snapshots' profiles as one; null without ids, or when none of them had rows. @throws ArtifactError */
@@ -41,24 +33,15 @@ export async function loadReference(
   deps: Pick<DataDependencies, 'db' | 'artifacts'>,
   ids: readonly string[],
 ): Promise<Reference | null> {
-  const loaded: { id: string; manifest: SnapshotManifest; report: CheckReport | null; profile: Profile }[] = [];
-  for (const id of ids) {
-    const record = await readSnapshot(deps.db, id);
+  const loaded: LoadedSnapshot[] = [];
+  for (const snapshotId of ids) {
+    const record = await readSnapshot(deps.db, snapshotId);
     const manifest = snapshotManifestSchema.safeParse(record.manifest).data;
     if (manifest === undefined) continue;
     const profile = await readProfile(deps, manifest.profiles.fresh);
-    if (profile !== null) loaded.push({ id, manifest, report: record.report as CheckReport | null, profile });
+    if (profile !== null) loaded.push({ snapshotId, manifest, profile, report: record.report as CheckReport | null });
   }
-  const newest = loaded.toSorted((a, b) => b.manifest.cutoffMs - a.manifest.cutoffMs)[0];
-  if (newest === undefined) return null;
-  return {
-    snapshotIds: loaded.map(({ id }) => id),
-    fromMs: Math.min(...loaded.map(({ manifest }) => manifest.windowStartMs)),
-    toMs: newest.manifest.cutoffMs,
-    profile: mergeProfiles(loaded.map(({ profile }) => profile)),
-    manifest: newest.manifest,
-    report: newest.report,
-  };
+  return referenceTo(loaded);
 }
 
 /** @returns null without rows. @throws ArtifactError when the profile is missing or damaged. */

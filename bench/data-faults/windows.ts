@@ -1,9 +1,15 @@
 import { join } from 'node:path';
 import type { LineConfig } from '../../config/schema.ts';
 import type { CheckReport, Reference, References } from '../../data/checks/check.ts';
-import { chooseReferences } from '../../data/checks/references.ts';
+import {
+  chooseReferences,
+  freshFromMs,
+  loadReferences,
+  referenceTo,
+  type LoadedSnapshot,
+} from '../../data/checks/references.ts';
 import { runChecks } from '../../data/checks/run-checks.ts';
-import { mergeProfiles, parseProfile, type Profile } from '../../data/profile/index.ts';
+import { parseProfile, type Profile } from '../../data/profile/index.ts';
 import { takeSnapshot, type SnapshotManifest } from '../../data/snapshot.ts';
 import { sourceOf } from '../../data/sources/index.ts';
 import { openLocalArtifacts, type ArtifactStore } from '../../store/artifacts.ts';
@@ -126,41 +132,22 @@ async function referencesOf(
   const { config, manifest, parent, passed } = input;
   const known = new Map([...passed, ...(parent === null ? [] : [parent])].map((taken) => [taken.id, taken]));
   const load = async (ids: readonly string[]): Promise<Reference | null> => {
-    const taken = ids.flatMap((id) => known.get(id) ?? []);
-    const newest = taken.toSorted((a, b) => b.manifest.cutoffMs - a.manifest.cutoffMs)[0];
-    const profiles = await Promise.all(taken.map((one) => readProfile(artifacts, one.manifest.profiles.fresh)));
-    const found = profiles.filter((profile) => profile !== null);
-    if (newest === undefined || found.length === 0) return null;
-    return {
-      snapshotIds: [...ids],
-      fromMs: Math.min(...taken.map((one) => one.manifest.windowStartMs)),
-      toMs: newest.manifest.cutoffMs,
-      profile: mergeProfiles(found),
-      manifest: newest.manifest,
-      report: newest.report,
-    };
+    const loaded: LoadedSnapshot[] = [];
+    for (const { id, manifest: one, report } of ids.flatMap((wanted) => known.get(wanted) ?? [])) {
+      const profile = await readProfile(artifacts, one.profiles.fresh);
+      if (profile !== null) loaded.push({ snapshotId: id, manifest: one, profile, report });
+    }
+    return referenceTo(loaded);
   };
   const chosen = chooseReferences({
     window: manifest,
     seasonMs: config.snapshot.season,
     earlier: passed.map(({ id, manifest: one }) => ({
       snapshotId: id,
-      windowStartMs: startOf(one),
+      windowStartMs: freshFromMs(one),
       cutoffMs: one.cutoffMs,
     })),
     trainedOn: parent?.id ?? null,
   });
-  const recent = await Promise.all(chosen.recent.map((id) => load([id])));
-  return {
-    training: chosen.training === null ? null : await load([chosen.training]),
-    season: await load(chosen.season),
-    earlierSeason: await load(chosen.earlierSeason),
-    week: await load(chosen.week),
-    recent: recent.filter((reference) => reference !== null),
-  };
-}
-
-/** A cold start's window is longer than its log. */
-function startOf({ windowStartMs, source }: SnapshotManifest): number {
-  return Math.max(windowStartMs, source.firstEventMs ?? windowStartMs);
+  return loadReferences(chosen, load);
 }

@@ -58,7 +58,8 @@ export type Rescore = (input: { version: number; sql: string }) => Promise<Float
 /**
  * - `pass`, `block`: the data is as it must be, or nothing may be trained on it. What can not be told blocks.
  * - `warn`: people should know; training goes on.
- * - `notApplicable`: only while there is less than one season of history to compare with.
+ * - `notApplicable`: there is nothing yet to compare with (the first season of a line, no earlier snapshot), or nothing of
+ *   what the check looks at (no row that a model scored).
  */
 export interface Finding {
   status: 'pass' | 'warn' | 'block' | 'notApplicable';

@@ -1,3 +1,7 @@
+import { mergeProfiles, type Profile } from '../profile/index.ts';
+import type { SnapshotManifest } from '../snapshot-manifest.ts';
+import type { CheckReport, Reference, References } from './check.ts';
+
 /** What is needed of an earlier snapshot of the line to choose what to compare with. Times are Unix ms of event time. */
 export interface EarlierSnapshot {
   snapshotId: string;
@@ -14,6 +18,48 @@ export interface ChosenReferences {
   earlierSeason: string[];
   week: string[];
   recent: string[];
+}
+
+/** An earlier snapshot with what comparisons read of it. */
+export interface LoadedSnapshot {
+  snapshotId: string;
+  manifest: SnapshotManifest;
+  profile: Profile;
+  report: CheckReport | null;
+}
+
+/** The snapshots as one reference; null when there are none. */
+export function referenceTo(snapshots: readonly LoadedSnapshot[]): Reference | null {
+  const newest = snapshots.toSorted((a, b) => b.manifest.cutoffMs - a.manifest.cutoffMs)[0];
+  if (newest === undefined) return null;
+  return {
+    snapshotIds: snapshots.map(({ snapshotId }) => snapshotId),
+    fromMs: Math.min(...snapshots.map(({ manifest }) => freshFromMs(manifest))),
+    toMs: newest.manifest.cutoffMs,
+    profile: mergeProfiles(snapshots.map(({ profile }) => profile)),
+    manifest: newest.manifest,
+    report: newest.report,
+  };
+}
+
+/** Loads what was chosen. */
+export async function loadReferences(
+  chosen: ChosenReferences,
+  load: (snapshotIds: readonly string[]) => Promise<Reference | null>,
+): Promise<References> {
+  const recent = await Promise.all(chosen.recent.map((id) => load([id])));
+  return {
+    training: chosen.training === null ? null : await load([chosen.training]),
+    season: await load(chosen.season),
+    earlierSeason: await load(chosen.earlierSeason),
+    week: await load(chosen.week),
+    recent: recent.filter((reference) => reference !== null),
+  };
+}
+
+/** Where a snapshot's fresh rows really begin: the window of a cold start is longer than its log. */
+export function freshFromMs({ windowStartMs, source }: SnapshotManifest): number {
+  return Math.max(windowStartMs, source.firstEventMs ?? windowStartMs);
 }
 
 const WEEK_MS = 7 * 86_400_000;
