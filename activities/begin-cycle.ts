@@ -2,11 +2,13 @@ import { WorkflowNotFoundError, type Client } from '@temporalio/client';
 import type { LineConfig } from '../config/schema.ts';
 import type { Reason } from '../policy/verdict.ts';
 import { activeSilence } from '../policy/silences.ts';
-import { claimCycle } from '../store/cycles.ts';
+import type { TrainingDecision } from '../policy/training-strategy.ts';
+import { claimCycle, readCycle } from '../store/cycles.ts';
 import { takeCycleRequest } from '../store/cycle-requests.ts';
 import { once } from '../store/effects.ts';
 import { currentRoute } from '../store/routes.ts';
 import { INPUT_ORDER_VERSION } from '../store/types.ts';
+import { decideTraining } from './decide-training.ts';
 import type { RolloutDependencies } from './dependencies.ts';
 import { explainRefusal } from './refusal.ts';
 
@@ -28,10 +30,14 @@ export interface CyclePlan {
   notes?: string[];
   trigger: string;
   epoch: number;
+  /** How the challenger is trained; left out by older builds. */
+  training?: TrainingDecision;
   gate: LineConfig['gate'];
   shadow: LineConfig['shadow'];
   canary: LineConfig['canary'];
   trainingTimeoutMs: number;
+  /** Of the trainings that wait for a device; left out by older builds. */
+  trainingPriority?: { priorityKey: number; fairnessWeight: number };
   /** New scores that differ from the champion's by less than this everywhere are worth a warning. */
   minScoreChange: number;
   shadowDivergenceSilenced: boolean;
@@ -45,8 +51,9 @@ export type BeginCycleResult =
   | { kind: 'closed'; reason: Reason };
 
 /**
- * Claims the line for this run (invariant 4) and freezes its config. A claim of a run that Temporal says is over is taken
- * over, and what that run left routed is removed first. Repeating it for the same cycle returns the same plan.
+ * Claims the line for this run (invariant 4), freezes its config and decides how the cycle trains, which its durations
+ * depend on. A claim of a run that Temporal says is over is taken over, and what that run left routed is removed first.
+ * Repeating it for the same cycle returns the same plan.
  */
 export async function beginCycle(deps: RolloutDependencies, input: BeginCycleInput): Promise<BeginCycleResult> {
   const request = await once(deps.db, `${input.cycleId}/request`, (tx) =>
@@ -63,24 +70,44 @@ export async function beginCycle(deps: RolloutDependencies, input: BeginCycleInp
   if (claim.takenOver !== undefined) {
     deps.logger.warn({ line: input.line, cycleId: claim.takenOver }, 'took over the claim of a run that is over');
   }
-  const { config, stableAtStart, parentReason } = claim.cycle;
+  const training = await decideTraining(deps.db, claim.cycle);
+  // The decision may have changed the parent.
+  const { config, stableAtStart, parentReason } = await readCycle(deps.db, input.cycleId);
   const route = await currentRoute(deps.db, input.line);
   return {
     kind: 'claimed',
     plan: {
       champion: stableAtStart === INPUT_ORDER_VERSION ? null : stableAtStart,
-      notes: parentReason === null ? [] : [parentReason],
+      notes: [
+        ...(parentReason === null ? [] : [parentReason]),
+        ...training.reasons
+          .filter(({ message }) => parentReason?.includes(message) !== true)
+          .map(({ message }) => `training ${training.strategy}: ${message}`),
+      ],
+      training,
       trigger: claim.cycle.trigger,
       epoch: route.epoch,
       gate: config.gate,
-      shadow: config.shadow,
-      canary: config.canary,
+      ...rolloutOf(config, training),
       trainingTimeoutMs: config.training.timeout,
+      trainingPriority: {
+        priorityKey: config.training.priority,
+        fairnessWeight: config.training.fairnessWeight,
+      },
       minScoreChange: config.training.minScoreChange,
       shadowDivergenceSilenced: activeSilence(config.silences, 'shadow.divergence', Date.now()) !== null,
       silences: config.silences,
     },
   };
+}
+
+/** An online update moves a few weights: the same checks on a shorter way. */
+function rolloutOf(
+  { training: { online }, shadow, canary }: LineConfig,
+  { strategy }: TrainingDecision,
+): Pick<CyclePlan, 'shadow' | 'canary'> {
+  if (strategy !== 'online' || online === undefined) return { shadow, canary };
+  return { shadow: { ...shadow, duration: online.shadow }, canary: { ...canary, window: online.window } };
 }
 
 async function isRunOver(client: Client, workflowId: string): Promise<boolean> {

@@ -3,6 +3,8 @@ import type { Logger } from 'pino';
 import type { Database } from '../store/database.ts';
 import type { ArtifactStore } from '../store/artifacts.ts';
 import type { AlertChannel } from '../store/outbox.ts';
+import type { ScratchArtifacts } from '../store/scratch-artifacts.ts';
+import type { DevicePool } from './trainer-devices.ts';
 
 /** What the activities of every queue stand on. Built once by a worker; there are no globals. */
 export interface CoreDependencies {
@@ -31,8 +33,20 @@ export interface DataDependencies extends CoreDependencies {
 export interface GpuDependencies extends CoreDependencies {
   artifacts: ArtifactStore;
   workRoot: string;
-  /** The reference trainer, used by lines that name none: a command that takes the manifest's path. */
-  trainer: { command: readonly string[]; env: NodeJS.ProcessEnv };
+  /** Checkpoints of running trainings, for a try on another machine. */
+  scratch: ScratchArtifacts;
+  /** The devices of this machine, shared out among its trainings. */
+  devices: DevicePool;
+  trainer: {
+    /** The reference trainer, used by lines that name none: a command that takes the manifest's path. */
+    command: readonly string[];
+    /** The same on several GPUs, with a process for each. */
+    distributed: (processes: number) => readonly string[];
+    /** Of the reference trainer alone. */
+    env: NodeJS.ProcessEnv;
+    /** A trainer that says nothing for this long hangs; two minutes when left out. */
+    silenceLimitMs?: number;
+  };
 }
 
 export interface RolloutDependencies extends CoreDependencies {

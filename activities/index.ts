@@ -1,5 +1,6 @@
 import { beginCycle } from './begin-cycle.ts';
 import { checkHealth } from './check-health.ts';
+import { checkParity } from './check-parity.ts';
 import { checkSnapshot } from './check-snapshot.ts';
 import type { DataDependencies, GpuDependencies, RolloutDependencies } from './dependencies.ts';
 import { endCycle, savePhases } from './end-cycle.ts';
@@ -17,7 +18,7 @@ import { trainChallenger } from './train-challenger.ts';
 
 /** Activities of the data queue. */
 export const createDataActivities = (deps: DataDependencies) =>
-  bindAll(deps, { takeSnapshot, checkSnapshot, evaluateChallenger, registerVersion });
+  bindAll(deps, { takeSnapshot, checkSnapshot, checkParity, evaluateChallenger, registerVersion });
 
 /** Activities of the gpu queue: one trainer at a time a device. */
 export const createGpuActivities = (deps: GpuDependencies) => bindAll(deps, { trainChallenger });

@@ -1,7 +1,10 @@
 import type { Evaluation } from '../policy/gate.ts';
+import type { Parity } from '../policy/parity.ts';
+import { trainedInFullAt, type TrainingDecision } from '../policy/training-strategy.ts';
 import type { Reason } from '../policy/verdict.ts';
 import { readCycle } from '../store/cycles.ts';
-import { createVersion } from '../store/versions.ts';
+import type { CycleRecord } from '../store/types.ts';
+import { createVersion, readVersion } from '../store/versions.ts';
 import type { DataDependencies } from './dependencies.ts';
 import { snapshotManifest } from './snapshot-files.ts';
 import type { TrainChallengerResult } from './train-challenger.ts';
@@ -9,7 +12,10 @@ import type { TrainChallengerResult } from './train-challenger.ts';
 export interface RegisterVersionInput {
   cycleId: string;
   snapshotId: string;
+  /** What was decided when the cycle began; left out by older builds. */
+  decided?: TrainingDecision | undefined;
   training: TrainChallengerResult;
+  parity: Parity;
   evaluation: Evaluation;
   gate: { kind: string; reasons: Reason[] };
 }
@@ -22,7 +28,7 @@ export async function registerVersion(
   const cycle = await readCycle(deps.db, input.cycleId);
   const manifest = await snapshotManifest(deps.db, input.snapshotId);
   const { config, configHash, line, workflowId, runId, cycleId, parent } = cycle;
-  const { training } = input;
+  const { training, decided } = input;
   const { version } = await createVersion(deps.db, {
     line,
     cycleId,
@@ -33,6 +39,8 @@ export async function registerVersion(
     trainingCutoffMs: manifest.splitMs,
     metrics: {
       training: training.metrics,
+      examples: training.examples,
+      parity: input.parity,
       evaluation: input.evaluation,
       gate: input.gate,
       warnings: training.warnings,
@@ -40,8 +48,17 @@ export async function registerVersion(
     lineage: {
       parent,
       strategy: training.strategy,
+      ...(decided && { training: decided }),
+      trainedInFullAtMs: trainedInFullAt({
+        decided: decided?.strategy,
+        did: training.strategy,
+        takenAtMs: manifest.eventNowMs,
+        parentMs: await parentInFullAt(deps, cycle),
+      }),
       snapshotId: input.snapshotId,
       trainerManifestSha256: training.trainerManifestSha256,
+      predictionsSha256: training.predictionsSha256,
+      resultSha256: training.resultSha256,
       config,
       configHash,
       features: config.features,
@@ -56,4 +73,12 @@ export async function registerVersion(
     effectKey: `${cycleId}/register`,
   });
   return { version };
+}
+
+async function parentInFullAt(
+  { db }: Pick<DataDependencies, 'db'>,
+  { line, parent }: Pick<CycleRecord, 'line' | 'parent'>,
+): Promise<number | null> {
+  if (parent === null) return null;
+  return (await readVersion(db, { line, version: parent })).lineage.trainedInFullAtMs ?? null;
 }

@@ -26,16 +26,17 @@ export interface ApplyScheduleOptions {
 }
 
 /**
- * Creates the line's Temporal Schedule or brings it in line with the config: every `schedule.every`, overlap SKIP (one
- * cycle a line), catch-up of one interval. A paused schedule stays paused.
+ * Creates the line's Temporal Schedule or brings it in line with the config: every `schedule.every`, or as often as online
+ * updates come (each start decides which it is), overlap SKIP (one cycle a line), catch-up of one interval. A paused schedule
+ * stays paused.
  */
 export async function applySchedule(
   client: Client,
-  config: Pick<LineConfig, 'line' | 'schedule'>,
+  config: Pick<LineConfig, 'line' | 'schedule'> & { training?: Pick<LineConfig['training'], 'online'> },
   { queuePrefix = DEFAULT_QUEUE_PREFIX, firstAtMs, paused = false }: ApplyScheduleOptions = {},
 ): Promise<'created' | 'updated'> {
-  const { line, schedule } = config;
-  const every = wholeSeconds(schedule.every);
+  const { line, schedule, training } = config;
+  const every = wholeSeconds(training?.online?.every ?? schedule.every);
   const spec = { intervals: [{ every, ...phase(firstAtMs, every) }], ...start(firstAtMs) };
   const action = {
     type: 'startWorkflow' as const,

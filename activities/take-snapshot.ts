@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Feature, LineConfig } from '../config/schema.ts';
 import { takeSnapshot as takeSnapshotOf, type ParentSnapshot } from '../data/snapshot.ts';
 import { sourceOf } from '../data/sources/index.ts';
+import type { Strategy } from '../policy/training-strategy.ts';
 import { readCycle } from '../store/cycles.ts';
 import { readEventNow } from '../store/event-clock.ts';
 import { once } from '../store/effects.ts';
@@ -13,6 +14,12 @@ import { readVersion } from '../store/versions.ts';
 import type { DataDependencies } from './dependencies.ts';
 import { earlierManifest } from './snapshot-files.ts';
 
+export interface TakeSnapshotInput {
+  cycleId: string;
+  /** How the challenger will be trained; left out by older builds. */
+  strategy?: Strategy | undefined;
+}
+
 export interface TakeSnapshotResult {
   snapshotId: string;
   rows: { train: number; replay: number; holdout: number };
@@ -22,10 +29,10 @@ export interface TakeSnapshotResult {
 
 /**
  * Freezes the matured rows since the parent's training cutoff, with a share of history, as Parquet in the artifact
- * store; rows of tainted snapshots are left out. The first attempt fixes the event time and what is tainted, so a retry
- * takes the same snapshot.
+ * store; for a training in full with all of history. Rows of tainted snapshots are left out. The first attempt fixes the
+ * event time and what is tainted, so a retry takes the same snapshot.
  */
-export async function takeSnapshot(deps: DataDependencies, input: { cycleId: string }): Promise<TakeSnapshotResult> {
+export async function takeSnapshot(deps: DataDependencies, input: TakeSnapshotInput): Promise<TakeSnapshotResult> {
   const cycle = await readCycle(deps.db, input.cycleId);
   const eventNowMs = await once(deps.db, `${input.cycleId}/event-now`, (tx) => readEventNow(tx, cycle.line));
   const parent = await trainedUpTo(deps, cycle);
@@ -42,6 +49,8 @@ export async function takeSnapshot(deps: DataDependencies, input: { cycleId: str
       eventNowMs,
       sinceMs: parent.cutoffMs,
       parent: parent.snapshot,
+      championCutoffMs: parent.championCutoffMs,
+      replay: input.strategy === 'full' ? 'all' : 'sample',
       taintedWindows: await windowsToLeaveOut(deps.db, cycle),
       source: sourceOf(cycle.config, { logRoot: deps.logRoot, processEnv: deps.processEnv }),
       workDir,
@@ -66,16 +75,18 @@ interface Parent {
   snapshot: ParentSnapshot | null;
   /** The champion's: it is evaluated on this snapshot, also when it is not the parent. */
   features: readonly Feature[];
+  championCutoffMs: number | null;
 }
 
 async function trainedUpTo(deps: DataDependencies, cycle: CycleRecord): Promise<Parent> {
   const { line, stableAtStart } = cycle;
-  const { features } = await readVersion(deps.db, { line, version: stableAtStart });
-  if (cycle.parent === null) return { cutoffMs: null, snapshot: null, features };
+  const champion = await readVersion(deps.db, { line, version: stableAtStart });
+  const ofChampion = { features: champion.features, championCutoffMs: champion.trainingCutoffMs };
+  if (cycle.parent === null) return { cutoffMs: null, snapshot: null, ...ofChampion };
   const parent = await readVersion(deps.db, { line, version: cycle.parent });
   const { snapshotId } = parent.lineage;
   const snapshot = snapshotId === undefined ? null : await earlierManifest(deps.db, snapshotId);
-  return { cutoffMs: parent.trainingCutoffMs, snapshot, features };
+  return { cutoffMs: parent.trainingCutoffMs, snapshot, ...ofChampion };
 }
 
 function dropped(features: readonly Feature[], config: LineConfig): Feature[] {

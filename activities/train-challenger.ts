@@ -1,217 +1,268 @@
-import { access, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { ApplicationFailure, CancelledFailure, Context } from '@temporalio/activity';
-import { z } from 'zod';
-import type { LineConfig } from '../config/schema.ts';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { CancelledFailure, Context } from '@temporalio/activity';
+import type { TrainingDecision } from '../policy/training-strategy.ts';
 import type { Reason } from '../policy/verdict.ts';
 import { readCycle } from '../store/cycles.ts';
+import { transaction } from '../store/database.ts';
+import { once, recallEffect } from '../store/effects.ts';
 import type { CycleRecord } from '../store/types.ts';
 import { readVersion } from '../store/versions.ts';
 import type { GpuDependencies } from './dependencies.ts';
 import { localFiles, snapshotManifest } from './snapshot-files.ts';
-import { runTrainer, type TrainerLine } from './trainer-process.ts';
+import {
+  CheckpointCopies,
+  markCheckpointed,
+  removeLeftOvers,
+  removeTraining,
+  restoreCheckpoint,
+  trainingFolder,
+} from './trainer-checkpoints.ts';
+import type { DeviceLease } from './trainer-devices.ts';
+import { asFailure, endOfTry, onDisk, refuseEndlessTries } from './trainer-errors.ts';
+import { TrainingHeartbeats } from './trainer-heartbeats.ts';
+import { planTraining, trainerManifest, trainingFolders, type TrainingPlan } from './trainer-manifest.ts';
+import { collectOutputs, type TrainerOutputs } from './trainer-outputs.ts';
+import { runTrainer, type TrainerExit, type TrainerLine } from './trainer-process.ts';
 
-/** Also without news from the trainer, so that a slow start is not taken for a hang. */
-const HEARTBEAT_EVERY_MS = 2_000;
-/** A trainer that says nothing for this long hangs: heartbeats stop, and Temporal ends the attempt. */
+/** A trainer that says nothing for this long hangs. */
 const SILENCE_LIMIT_MS = 120_000;
-
-const trainerResult = z.looseObject({
-  contractVersion: z.literal(1),
-  metrics: z.record(z.string(), z.number().nullable()).default({}),
-  environment: z.record(z.string(), z.string()).default({}),
-});
+/** On a machine that is being taken away the last checkpoint has this long to reach the artifact store. */
+const LAST_COPY_MS = 8_000;
 
 export interface TrainChallengerInput {
   cycleId: string;
   snapshotId: string;
+  /** How to train, where it was decided for this cycle; by the config when left out. */
+  training?: Pick<TrainingDecision, 'strategy' | 'repair'>;
 }
 
-export interface TrainChallengerResult {
-  modelSha256: string;
-  checkpointSha256: string;
+export interface TrainChallengerResult extends TrainerOutputs {
   trainerManifestSha256: string;
+  /** The version it was trained from; null: from scratch. */
   parent: number | null;
-  strategy: 'full' | 'warmStart';
-  metrics: Record<string, number | null>;
-  environment: Record<string, string>;
   warnings: Reason[];
 }
 
 /**
- * Trains the challenger in a trainer process on the checked snapshot. Heartbeats carry its progress; a retry resumes from
- * the checkpoint in its work folder; cancellation asks it to save one and waits until the process group is gone.
+ * Trains the challenger in a trainer process on the checked snapshot, on devices of its own. Heartbeats carry its progress
+ * (`TrainingHeartbeat`). A retry goes on from the last checkpoint, on any machine: from the work folder, or from the copy in
+ * the artifact store. Cancellation asks the trainer to save one and waits until all its processes are gone. Repeating a
+ * training that is done returns its recorded result.
  *
- * @throws ApplicationFailure `TrainerFailed`, not retryable when the manifest, the data or the numbers are at fault.
+ * @throws ApplicationFailure of a `TrainerFailureType`, not retryable when the next try would fail the same way.
  */
 export async function trainChallenger(
   deps: GpuDependencies,
   input: TrainChallengerInput,
 ): Promise<TrainChallengerResult> {
-  const cycle = await readCycle(deps.db, input.cycleId);
-  const { training } = cycle.config;
-  const parent = await warmStartParent(deps, cycle);
-  const strategy = parent === null ? 'full' : 'warmStart';
-  const folder = join(deps.workRoot, 'training', encodeURIComponent(input.cycleId));
-  const outputDir = join(folder, 'output');
-  const manifestPath = join(folder, 'manifest.json');
-  await mkdir(outputDir, { recursive: true });
-  const manifest = await trainerManifest(deps, {
-    cycle,
-    snapshotId: input.snapshotId,
-    strategy,
-    parent,
-    folder,
-    outputDir,
-  });
-  await writeFile(manifestPath, JSON.stringify(manifest, null, 2));
-
-  const warnings: Reason[] = [];
-  const beat = heartbeats();
+  const heartbeats = new TrainingHeartbeats();
   try {
-    const exit = await runTrainer({
-      command: training.command ?? deps.trainer.command,
-      manifestPath,
-      env: {
-        ...process.env,
-        ...deps.trainer.env,
-        OMP_NUM_THREADS: String(training.threads),
-        MKL_NUM_THREADS: String(training.threads),
+    const effectKey = `${input.cycleId}/train/${input.snapshotId}`;
+    const recorded = await transaction(deps.db, (tx) => recallEffect(tx, effectKey));
+    if (recorded !== undefined) return recorded as TrainChallengerResult;
+    await cleanUp(deps, 'what closed cycles left could not be removed', () => removeLeftOvers(deps));
+    refuseEndlessTries(heartbeats.details);
+    const cycle = await readCycle(deps.db, input.cycleId);
+    const lease = await waitForDevices(deps, cycle, heartbeats);
+    try {
+      const trained = await new Training(deps, { input, cycle, lease, heartbeats }).run();
+      // A try that Temporal had lost sight of may have been done first: then its result counts.
+      const result = await once(deps.db, effectKey, () => Promise.resolve(trained));
+      await cleanUp(deps, 'what is not needed any more could not be removed', () =>
+        removeTraining(deps, input.cycleId),
+      );
+      return result;
+    } finally {
+      lease.release();
+    }
+  } catch (error) {
+    const { aborted } = Context.current().cancellationSignal;
+    throw endOfTry(error, { ...heartbeats.details, cancelled: aborted });
+  } finally {
+    heartbeats.stop();
+  }
+}
+
+/** What is left over costs room only: no training fails for it. */
+async function cleanUp(deps: GpuDependencies, problem: string, work: () => Promise<unknown>): Promise<void> {
+  await work().catch((error: unknown) => {
+    deps.logger.warn({ error }, problem);
+  });
+}
+
+async function waitForDevices(
+  { devices }: GpuDependencies,
+  { config }: CycleRecord,
+  heartbeats: TrainingHeartbeats,
+): Promise<DeviceLease> {
+  const lease = await devices.acquire({
+    wanted: config.training.devices,
+    signal: Context.current().cancellationSignal,
+    onWait: () => {
+      heartbeats.tell({ state: 'waitingForDevice' });
+    },
+  });
+  heartbeats.tell({ state: 'preparing', device: lease.name });
+  return lease;
+}
+
+/** One attempt, with its devices in hand. */
+class Training {
+  readonly #deps: GpuDependencies;
+  readonly #input: TrainChallengerInput;
+  readonly #cycle: CycleRecord;
+  readonly #lease: DeviceLease;
+  readonly #heartbeats: TrainingHeartbeats;
+  readonly #folder: string;
+  readonly #attemptAtMs = Context.current().info.currentAttemptScheduledTimestampMs;
+  readonly #copies: CheckpointCopies;
+  readonly #warnings: Reason[] = [];
+  #marking: Promise<void> | undefined;
+
+  constructor(
+    deps: GpuDependencies,
+    of: { input: TrainChallengerInput; cycle: CycleRecord; lease: DeviceLease; heartbeats: TrainingHeartbeats },
+  ) {
+    this.#deps = deps;
+    this.#input = of.input;
+    this.#cycle = of.cycle;
+    this.#lease = of.lease;
+    this.#heartbeats = of.heartbeats;
+    this.#folder = trainingFolder(deps.workRoot, of.input.cycleId);
+    this.#copies = new CheckpointCopies({
+      scratch: deps.scratch.of(of.input.cycleId),
+      workDir: trainingFolders(this.#folder).workDir,
+      attemptAtMs: this.#attemptAtMs,
+      onKept: (checkpoint) => {
+        of.heartbeats.tell({ checkpoint });
       },
-      signal: Context.current().cancellationSignal,
-      onLine: (line) => {
-        beat.heard(line);
-        if (line.type === 'warning') warnings.push({ code: `trainer.${line.code}`, message: line.message });
-      },
-      onGarbage: (text) => {
-        deps.logger.warn(
-          { cycleId: input.cycleId, text: text.slice(0, 200) },
-          'the trainer printed a line outside its contract',
-        );
+      onProblem: (message) => {
+        this.#warnOnce('trainer.checkpointNotCopied', message);
       },
     });
-    if (Context.current().cancellationSignal.aborted)
-      throw new CancelledFailure('training was cancelled; its checkpoint is kept');
-    if (exit.kind === 'failed') {
-      throw ApplicationFailure.create({ type: 'TrainerFailed', message: exit.message, nonRetryable: !exit.retryable });
-    }
-    const outputs = await collectOutputs(deps, outputDir);
-    await rm(folder, { recursive: true, force: true });
+  }
+
+  async run(): Promise<TrainChallengerResult> {
+    const { cycleId, training } = this.#input;
+    const { outputDir } = trainingFolders(this.#folder);
+    const plan = await planTraining(this.#cycle.config.training, training, () => this.#parent());
+    const manifest = await this.#prepare(plan);
+    this.#heartbeats.tell({ state: 'training' });
+    const exit = await this.#runTrainer();
+    this.#heartbeats.tell({ state: 'ending' });
+    await this.#refuseFailure(exit);
+    const outputs = await collectOutputs(this.#deps.artifacts, outputDir);
+    const { sha256 } = await onDisk('the manifest', () => this.#deps.artifacts.put(Buffer.from(manifest)));
+    this.#deps.logger.info({ cycleId, strategy: outputs.strategy, examples: outputs.examples }, 'trained');
     return {
       ...outputs,
-      trainerManifestSha256: (await deps.artifacts.put(Buffer.from(JSON.stringify(manifest, null, 2)))).sha256,
-      parent: parent?.version ?? null,
-      strategy,
-      warnings,
+      trainerManifestSha256: sha256,
+      parent: plan.parent?.version ?? null,
+      warnings: this.#warnings,
     };
-  } finally {
-    beat.stop();
   }
-}
 
-/** The cycle's parent, unless it has none or its config says `full`. Lineage keeps the parent either way. */
-async function warmStartParent(
-  deps: GpuDependencies,
-  cycle: CycleRecord,
-): Promise<{ version: number; checkpointPath: string } | null> {
-  if (cycle.parent === null || cycle.config.training.strategy === 'full') return null;
-  const { version, checkpointSha256 } = await readVersion(deps.db, { line: cycle.line, version: cycle.parent });
-  return checkpointSha256 === null ? null : { version, checkpointPath: await deps.artifacts.path(checkpointSha256) };
-}
+  /** The cycle's parent, unless it has none that can be trained from. Lineage keeps the parent either way. */
+  async #parent(): Promise<TrainingPlan['parent']> {
+    const { line, parent } = this.#cycle;
+    if (parent === null) return null;
+    const { version, checkpointSha256 } = await readVersion(this.#deps.db, { line, version: parent });
+    if (checkpointSha256 === null) return null;
+    return { version, checkpointPath: await this.#deps.artifacts.path(checkpointSha256) };
+  }
 
-async function trainerManifest(
-  deps: GpuDependencies,
-  of: {
-    cycle: CycleRecord;
-    snapshotId: string;
-    strategy: 'full' | 'warmStart';
-    parent: { checkpointPath: string } | null;
-    folder: string;
-    outputDir: string;
-  },
-): Promise<Record<string, unknown>> {
-  const { config } = of.cycle;
-  const { learningRate, warmFactor, weightDecay, epochs, batchSize, hidden, freezeBase } = config.training;
-  // The trainer never learns where the historical holdout is.
-  const { train, holdout, replay } = await localFiles(deps.artifacts, await snapshotManifest(deps.db, of.snapshotId));
-  return {
-    contractVersion: 1,
-    line: of.cycle.line,
-    cycleId: of.cycle.cycleId,
-    snapshot: { train, holdout, replay },
-    features: config.features.map(trainerFeature),
-    label: 'label',
-    strategy: of.strategy,
-    hyperparameters: { learningRate, warmFactor, weightDecay, epochs, batchSize, hidden, freezeBase },
-    warmStart: of.parent === null ? null : { checkpoint: of.parent.checkpointPath },
-    seed: config.training.seed,
-    threads: config.training.threads,
-    checkpointEverySeconds: config.training.checkpointEvery / 1_000,
-    workDir: join(of.folder, 'work'),
-    outputDir: of.outputDir,
-  };
-}
+  /** Folders, the checkpoint of an earlier attempt, and the manifest, which it returns. */
+  async #prepare(plan: TrainingPlan): Promise<string> {
+    const { db, artifacts, scratch } = this.#deps;
+    const { workDir, outputDir, manifestPath } = trainingFolders(this.#folder);
+    const snapshot = await snapshotManifest(db, this.#input.snapshotId);
+    const manifest = trainerManifest({
+      cycle: this.#cycle,
+      plan,
+      snapshot,
+      files: await localFiles(artifacts, snapshot),
+      devices: this.#lease.gpus.length,
+      folder: this.#folder,
+    });
+    const text = JSON.stringify(manifest, null, 2);
+    await onDisk(`the work folder ${this.#folder}`, async () => {
+      // What an attempt left that was killed while it wrote is not to be taken for this one's.
+      await rm(outputDir, { recursive: true, force: true });
+      await Promise.all([workDir, outputDir].map((folder) => mkdir(folder, { recursive: true })));
+      await writeFile(manifestPath, text);
+    });
+    const restored = await restoreCheckpoint({
+      scratch: scratch.of(this.#input.cycleId),
+      folder: this.#folder,
+      workDir,
+      kept: this.#heartbeats.details.checkpoint,
+    });
+    if (restored.kind === 'lost') {
+      this.#warnOnce('trainer.checkpointLost', `the checkpoint of an earlier try is lost: ${restored.message}`);
+    }
+    return text;
+  }
 
-function trainerFeature(feature: LineConfig['features'][number]): Record<string, unknown> {
-  return feature.kind === 'categorical'
-    ? { kind: feature.kind, name: feature.name, buckets: feature.buckets, dim: feature.dim }
-    : { kind: feature.kind, name: feature.name, transform: feature.transform };
-}
-
-async function collectOutputs(
-  deps: GpuDependencies,
-  outputDir: string,
-): Promise<Pick<TrainChallengerResult, 'modelSha256' | 'checkpointSha256' | 'metrics' | 'environment'>> {
-  const path = (name: string): string => join(outputDir, name);
-  for (const name of ['model.onnx', 'checkpoint.pt', 'result.json']) {
-    await access(path(name)).catch(() => {
-      throw ApplicationFailure.nonRetryable(
-        `the trainer exited with 0 but left no ${name} in its output folder; the contract asks for model.onnx, checkpoint.pt and result.json`,
-        'TrainerContractBroken',
+  async #runTrainer(): Promise<TrainerExit> {
+    const { trainer, devices, logger } = this.#deps;
+    const { command, threads, devices: wanted } = this.#cycle.config.training;
+    const { gpus } = this.#lease;
+    if (wanted > Math.max(1, gpus.length)) {
+      const found = gpus.length === 0 ? 'none' : String(devices.size);
+      this.#warnOnce(
+        'trainer.fewerDevices',
+        `training.devices asks for ${String(wanted)} GPUs and this machine has ${found}: trained on ${this.#lease.name}`,
       );
+    }
+    const reference = gpus.length > 1 ? trainer.distributed(gpus.length) : trainer.command;
+    return runTrainer({
+      command: command ?? reference,
+      manifestPath: trainingFolders(this.#folder).manifestPath,
+      env: {
+        ...process.env,
+        ...(command === undefined ? trainer.env : {}),
+        CUDA_VISIBLE_DEVICES: gpus.join(','),
+        OMP_NUM_THREADS: String(threads),
+        MKL_NUM_THREADS: String(threads),
+      },
+      signal: Context.current().cancellationSignal,
+      mark: this.#folder,
+      silenceLimitMs: trainer.silenceLimitMs ?? SILENCE_LIMIT_MS,
+      onLine: (line) => {
+        this.#heard(line);
+      },
+      onGarbage: (text) => {
+        const { cycleId } = this.#input;
+        logger.warn({ cycleId, text: text.slice(0, 200) }, 'the trainer printed a line outside its contract');
+      },
     });
   }
-  const parsed = trainerResult.safeParse(await readJson(path('result.json')));
-  if (!parsed.success) {
-    throw ApplicationFailure.nonRetryable(
-      `the trainer's result.json breaks the contract: ${z.prettifyError(parsed.error)}`,
-      'TrainerContractBroken',
-    );
-  }
-  const [model, checkpoint] = await Promise.all([
-    deps.artifacts.putFile(path('model.onnx')),
-    deps.artifacts.putFile(path('checkpoint.pt')),
-  ]);
-  const { metrics, environment } = parsed.data;
-  return { modelSha256: model.sha256, checkpointSha256: checkpoint.sha256, metrics, environment };
-}
 
-async function readJson(path: string): Promise<unknown> {
-  try {
-    return JSON.parse(await readFile(path, 'utf8')) as unknown;
-  } catch (error) {
-    return { unreadable: String(error) };
+  #heard(line: TrainerLine): void {
+    this.#heartbeats.heard(line);
+    if (line.type === 'warning') this.#warnings.push({ code: `trainer.${line.code}`, message: line.message });
+    if (line.type !== 'checkpoint') return;
+    this.#copies.saw(line);
+    // Once an attempt: what counts is which one saved the checkpoint that lies there.
+    this.#marking ??= markCheckpointed(this.#folder, this.#attemptAtMs).catch((error: unknown) => {
+      this.#deps.logger.warn({ error, cycleId: this.#input.cycleId }, 'a checkpoint could not be marked');
+    });
   }
-}
 
-/** Beats with the trainer's last progress, until the trainer has been silent for so long that it must hang. */
-function heartbeats(): { heard: (line: TrainerLine) => void; stop: () => void } {
-  let last: TrainerLine | { type: 'started' } = { type: 'started' };
-  let heardAt = performance.now();
-  const timer = setInterval(() => {
-    if (performance.now() - heardAt < SILENCE_LIMIT_MS) Context.current().heartbeat(last);
-  }, HEARTBEAT_EVERY_MS);
-  Context.current().heartbeat(last);
-  return {
-    heard(line) {
-      heardAt = performance.now();
-      if (line.type === 'progress' || line.type === 'checkpoint') {
-        last = line;
-        Context.current().heartbeat(line);
-      }
-    },
-    stop() {
-      clearInterval(timer);
-    },
-  };
+  /** @throws CancelledFailure, or the failure as Temporal takes it. */
+  async #refuseFailure(exit: TrainerExit): Promise<void> {
+    const { cancellationSignal } = Context.current();
+    await this.#marking;
+    if (!cancellationSignal.aborted && exit.kind === 'finished') return;
+    const { reason } = cancellationSignal as { reason: unknown };
+    // A cycle that was ended needs no checkpoint; one that goes on elsewhere does.
+    if (!(reason instanceof Error && reason.message === 'CANCELLED')) await this.#copies.settled(LAST_COPY_MS);
+    if (cancellationSignal.aborted) throw new CancelledFailure('training was cancelled; its checkpoint is kept');
+    if (exit.kind === 'failed') throw asFailure(exit);
+  }
+
+  #warnOnce(code: string, message: string): void {
+    this.#deps.logger.warn({ cycleId: this.#input.cycleId, code }, message);
+    if (!this.#warnings.some((warning) => warning.code === code)) this.#warnings.push({ code, message });
+  }
 }

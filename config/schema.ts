@@ -7,7 +7,7 @@ import {
   silenceSchema,
   snapshotSection,
 } from './data-sections.ts';
-import { duration } from './duration.ts';
+import { duration, formatDuration } from './duration.ts';
 import { SNAPSHOT_COLUMNS } from './fields.ts';
 import { sourceSection } from './source-section.ts';
 import { gateSection, trainingSection } from './model-sections.ts';
@@ -107,7 +107,39 @@ export const lineConfigSchema = z
         message: 'the lease must run out before the rollback deadline',
       });
     }
+    for (const { path, message } of onlineProblems(config)) context.addIssue({ code: 'custom', path, message });
   });
+
+/** An online update takes the whole way through shadow and canary, and is done before the next start. */
+function onlineProblems({
+  schedule,
+  training: { online },
+  canary: { steps, checkEvery },
+}: {
+  schedule: { every: number };
+  training: z.output<typeof trainingSection>;
+  canary: z.output<typeof canarySection>;
+}): { path: string[]; message: string }[] {
+  if (online === undefined) return [];
+  const { every, shadow, window } = online;
+  const problems = [
+    every >= schedule.every && {
+      path: 'every',
+      message: `online updates come between whole cycles: expected less than schedule.every (${formatDuration(schedule.every)})`,
+    },
+    checkEvery * steps.length > window && {
+      path: 'window',
+      message: `the window must hold at least one check a step: expected ${formatDuration(checkEvery * steps.length)} or more`,
+    },
+    shadow + window >= every && {
+      path: 'every',
+      message: `an update must be over before the next one: expected more than its shadow and window (${formatDuration(shadow + window)})`,
+    },
+  ];
+  return problems.flatMap((problem) =>
+    problem === false ? [] : [{ path: ['training', 'online', problem.path], message: problem.message }],
+  );
+}
 
 /** A line's config as it is written. */
 export type LineConfigInput = z.input<typeof lineConfigSchema>;

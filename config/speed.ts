@@ -9,7 +9,7 @@ const BUCKET_FLOOR_MS = 250;
 const WATCH_FLOOR_MS = 5_000;
 
 /**
- * The same config with its operating durations divided by `speed`: cadence, triggers, shadow, ramp, check interval,
+ * The same config with its operating durations divided by `speed`: cadence, online updates, triggers, shadow, ramp, check interval,
  * health buckets, approval and pause limits. Event durations stay; leases and the rollback deadline stop at a floor in real
  * time, because processes and networks do not get faster.
  *
@@ -19,7 +19,8 @@ export function atSpeed(config: LineConfig, speed: number): LineConfig {
   if (!(speed >= 1)) throw new Error(`speed must be a number of at least 1, got ${String(speed)}`);
   if (speed === 1) return config;
   const faster = (ms: number, floor = 0): number => Math.max(floor, ms / speed);
-  const { schedule, triggers, shadow, canary, health, gate } = config;
+  const { schedule, triggers, training, shadow, canary, health, gate } = config;
+  const { online } = training;
   return {
     ...config,
     schedule: { every: faster(schedule.every, 1_000), catchUp: faster(schedule.catchUp, 10_000) },
@@ -28,6 +29,14 @@ export function atSpeed(config: LineConfig, speed: number): LineConfig {
       every: faster(triggers.every, WATCH_FLOOR_MS),
       window: faster(triggers.window),
       performance: { ...triggers.performance, reference: faster(triggers.performance.reference) },
+    },
+    training: {
+      ...training,
+      online: online && {
+        every: faster(online.every, 1_000),
+        shadow: faster(online.shadow),
+        window: faster(online.window),
+      },
     },
     gate: { ...gate, approvalDeadline: faster(gate.approvalDeadline) },
     shadow: { ...shadow, duration: faster(shadow.duration) },

@@ -50,6 +50,11 @@ export const snapshotManifestSchema = z.object({
   cutoffMs: timeMs,
   /** Fresh rows up to here train; later ones are the holdout. The next snapshot's window starts here. */
   splitMs: timeMs,
+  /**
+   * What replay holds: `sample`, a share of the training rows; `all`, the history within `snapshot.maxWindow`, for a training
+   * in full. Left out by older builds, which sampled.
+   */
+  replay: z.enum(['sample', 'all']).optional(),
   /** When the parent's snapshot was taken: rows of before the window that arrived then or later are late. */
   parentTakenAtMs: timeMs.nullable(),
   /** Program that wrote the Parquet files: their bytes depend on it. */

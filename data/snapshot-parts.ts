@@ -1,10 +1,14 @@
 import { z } from 'zod';
 import type { LineConfig } from '../config/schema.ts';
 import { sqlText, type Duck } from './duckdb.ts';
+import type { SnapshotManifest } from './snapshot-manifest.ts';
 import { parentTrueCutoff, type ParentSnapshot, type SnapshotTimes, type TaintedWindow } from './snapshot-times.ts';
 
 /** Enough for the estimate of an AUC to be right to 0.003, and few enough to keep with every snapshot. */
 const MAX_UNLABELLED = 50_000;
+
+/** A share of the training rows from history, or all of history. */
+export type Replay = NonNullable<SnapshotManifest['replay']>;
 
 interface PartsInput {
   config: LineConfig;
@@ -12,6 +16,9 @@ interface PartsInput {
   taintedWindows: readonly TaintedWindow[];
   /** Whether the fixed historical holdout is to be frozen from the reserved rows, if there are enough. */
   freezeHistorical: boolean;
+  /** The holdout begins no earlier; null: no limit. Unix ms of event time. */
+  championCutoffMs: number | null;
+  replay: Replay;
 }
 
 /**
@@ -31,7 +38,7 @@ export async function assignParts(db: Duck, input: PartsInput): Promise<{ splitM
            WHEN age IN ('fresh', 'late', 'corrected') THEN 'train' ELSE age END AS part,
       CASE WHEN part IN ('train', 'holdout') THEN part END AS file
     FROM ages`);
-  await drawReplay(db, input);
+  await (input.replay === 'all' ? replayAll(db, input) : drawReplay(db, input));
   if (input.freezeHistorical) await freezeHistorical(db, input);
   await db.run(`
     UPDATE parts SET file = 'unlabelled' WHERE row IN (
@@ -131,15 +138,45 @@ function requestsUpTo(rows: number, name: string, from: string): string {
     ) WHERE upto <= ${String(rows)}`;
 }
 
-/** The holdout begins after a time, not after a row: what shares a time, such as a slate, is never torn. */
-async function splitOf(db: Duck, { config, times }: PartsInput): Promise<number> {
+/**
+ * The holdout begins after a time, not after a row: what shares a time, such as a slate, is never torn. It does not begin
+ * before the champion's cutoff: on rows that it was trained on the champion would look better than it is.
+ */
+async function splitOf(db: Duck, { config, times, championCutoffMs }: PartsInput): Promise<number> {
   const share = String(1 - config.snapshot.holdoutShare);
   const { split } = await db.row(
     `SELECT (SELECT first_ms FROM ages WHERE age = 'fresh' ORDER BY first_ms
        LIMIT 1 OFFSET (SELECT greatest(0, ceil(count(*) * ${share}) - 1) FROM ages WHERE age = 'fresh')) AS split`,
     z.object({ split: z.number().nullable() }),
   );
-  return Math.max(split ?? times.windowStartMs, times.windowStartMs);
+  const { windowStartMs, cutoffMs } = times;
+  // What lies after the cutoff is the next snapshot's, wherever the champion's own ended.
+  const seenMs = Math.min(championCutoffMs ?? windowStartMs, Math.max(cutoffMs, windowStartMs));
+  return Math.max(split ?? windowStartMs, windowStartMs, seenMs);
+}
+
+/**
+ * Takes the history within the maximal window, with the labels of now, or of more than `maxTrainRows` that many. What has a
+ * proxy for a label is in it: without the newest history a training in full would be behind the champion.
+ */
+async function replayAll(db: Duck, { config, times }: PartsInput): Promise<void> {
+  const { maxTrainRows } = config.snapshot;
+  const pool = `ages WHERE age = 'history' AND event_time_ms > ${String(times.oldestMs)} AND event_time_ms <= ${String(times.cutoffMs)}`;
+  const kept =
+    maxTrainRows === undefined
+      ? ''
+      : `AND request_id IN (${requestsUpTo(maxTrainRows, replayName(config, times), pool)})`;
+  await db.run(`UPDATE parts SET part = 'replay', file = 'replay' WHERE row IN (SELECT row FROM ${pool} ${kept})`);
+}
+
+/** Other rows are drawn in the next snapshot. */
+function replayName({ training }: LineConfig, { cutoffMs }: SnapshotTimes): string {
+  return `replay:${String(training.seed)}:${String(cutoffMs)}`;
+}
+
+/** Rows up to here have their true label. */
+function labelledUntil({ cutoffMs, trueCutoffMs }: SnapshotTimes): number {
+  return Math.min(cutoffMs, trueCutoffMs);
 }
 
 /**
@@ -148,12 +185,11 @@ async function splitOf(db: Duck, { config, times }: PartsInput): Promise<number>
  */
 async function drawReplay(db: Duck, { config, times }: PartsInput): Promise<void> {
   const { replayShare, season } = config.snapshot;
-  const labelledMs = Math.min(times.cutoffMs, times.trueCutoffMs);
-  const name = `replay:${String(config.training.seed)}:${String(times.cutoffMs)}`;
+  const name = replayName(config, times);
   await db.run(`
     UPDATE parts SET part = 'replay', file = 'replay' WHERE row IN (
       WITH pool AS (
-        FROM ages WHERE age = 'history' AND event_time_ms > ${String(times.reachMs)} AND event_time_ms <= ${String(labelledMs)}
+        FROM ages WHERE age = 'history' AND event_time_ms > ${String(times.reachMs)} AND event_time_ms <= ${String(labelledUntil(times))}
       ), span AS (
         SELECT min(event_time_ms) AS from_ms, max(event_time_ms) - from_ms + 1 AS span_ms,
           greatest(1, CAST(round(span_ms / ${String(season)}) AS BIGINT)) AS slices
@@ -174,8 +210,7 @@ async function drawReplay(db: Duck, { config, times }: PartsInput): Promise<void
 /** Freezes the historical holdout once the reserved rows with their true label, within the reach, are as many as it takes. */
 async function freezeHistorical(db: Duck, { config, times }: PartsInput): Promise<void> {
   const { historicalRows } = config.snapshot;
-  const labelledMs = Math.min(times.cutoffMs, times.trueCutoffMs);
-  const pool = `ages WHERE age = 'reserved' AND event_time_ms > ${String(times.reachMs)} AND event_time_ms <= ${String(labelledMs)}`;
+  const pool = `ages WHERE age = 'reserved' AND event_time_ms > ${String(times.reachMs)} AND event_time_ms <= ${String(labelledUntil(times))}`;
   await db.run(`
     UPDATE parts SET file = 'historical'
     WHERE (SELECT count(*) FROM ${pool}) >= ${String(historicalRows)}

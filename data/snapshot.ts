@@ -10,7 +10,7 @@ import { describeHistorical, planHistorical, type HistoricalPlan } from './snaps
 import { loadJoinedFeatures } from './snapshot-joins.ts';
 import { labelRows, measureMaturity } from './snapshot-labels.ts';
 import { snapshotManifestSchema, type FileRef, type SnapshotManifest } from './snapshot-manifest.ts';
-import { assignParts } from './snapshot-parts.ts';
+import { assignParts, type Replay } from './snapshot-parts.ts';
 import { profileFeatures, profileSource, storeProfiles } from './snapshot-profile.ts';
 import { addFeatures, loadSource, removeDuplicates } from './snapshot-rows.ts';
 import { snapshotReach, snapshotTimes, type ParentSnapshot, type TaintedWindow } from './snapshot-times.ts';
@@ -35,6 +35,10 @@ export interface SnapshotInput {
   sinceMs: number | null;
   /** What the parent trained on; null on a cold start, or when it is not on record. */
   parent: ParentSnapshot | null;
+  /** The champion's training cutoff where it is not the parent: what it was trained on is no holdout. */
+  championCutoffMs?: number | null;
+  /** What replay holds: a share of the training rows, or for a training in full all of history. A sample when left out. */
+  replay?: Replay;
   /** Event times of rows that were found bad: they go nowhere. */
   taintedWindows?: readonly TaintedWindow[];
   source: DataSource;
@@ -54,6 +58,9 @@ export interface SnapshotInput {
  * Fresh rows are those of (sinceMs, eventNow - label maturity] that had arrived before eventNow, at most the newest `maxWindow`;
  * the newest `holdoutShare` of them is the holdout. Rows of before sinceMs that arrived only after the parent's snapshot
  * was taken train too, so that a stretch loaded late is not lost; also when they are younger than a maturity that has grown.
+ *
+ * The replay is a share of the training rows, drawn evenly from history, or with `replay: 'all'` the history within
+ * `maxWindow` (at most `maxTrainRows` of it, whole requests by hash). Neither changes what is fresh and what is held out.
  *
  * With a proxy label rows train from the proxy's maturity on. When their true label is in, those whose proxy was wrong
  * train once more. The holdout then has the proxy, too: it is the newest rows that neither champion nor challenger has
@@ -81,7 +88,9 @@ export async function takeSnapshot(input: SnapshotInput): Promise<{ snapshotId: 
 }
 
 async function buildSnapshot(db: Duck, input: SnapshotInput & { folder: string }): Promise<SnapshotManifest> {
-  const { config, cycleId, sinceMs, taintedWindows = [], artifacts } = input;
+  const { config, cycleId, sinceMs, taintedWindows = [], artifacts, championCutoffMs = null } = input;
+  // A cold start has no history: its window is all there is.
+  const replay = sinceMs === null ? 'sample' : (input.replay ?? 'sample');
   const reach = snapshotReach(config, input.eventNowMs);
   const reading = await loadSource(db, { dropped: input.dropped ?? [], source: input.source, config, reach });
   const here = { line: config.line, eventNowMs: reach.eventNowMs };
@@ -98,6 +107,8 @@ async function buildSnapshot(db: Duck, input: SnapshotInput & { folder: string }
     times,
     taintedWindows,
     freezeHistorical: plan.kind === 'freeze',
+    championCutoffMs,
+    replay,
   });
   const joined = await loadJoinedFeatures(db, {
     features: config.features,
@@ -122,6 +133,7 @@ async function buildSnapshot(db: Duck, input: SnapshotInput & { folder: string }
     windowStartMs: times.windowStartMs,
     cutoffMs: times.cutoffMs,
     splitMs,
+    replay,
     parentTakenAtMs: times.parent?.eventNowMs ?? null,
     writer: await duckDbVersion(db),
     counts: await countRows(db, sourceCounts),

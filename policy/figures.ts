@@ -18,6 +18,11 @@ export function decimal(value: number): string {
   return String(rounded === 0 && value !== 0 ? Number(value.toPrecision(2)) : rounded);
 }
 
+/** A difference with two digits, however small: `1.2e-7`. */
+export function difference(value: number): string {
+  return String(Number(value.toPrecision(2)));
+}
+
 /** A duration in milliseconds as `250 ms`, `90 s` or `5 min`. */
 export function milliseconds(ms: number): string {
   if (ms < 1_000) return `${decimal(ms)} ms`;

@@ -1,12 +1,19 @@
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { isMain } from './stack/project.ts';
-import { ensurePythonEnv } from './stack/python-env.ts';
+import { isMain, projectRoot } from './stack/project.ts';
+import { ensureLockedPython, ensurePythonEnv } from './stack/python-env.ts';
 import { messageOf, type Say } from './stack/say.ts';
 import { findTemporalCli } from './stack/temporal-cli.ts';
 import { findTimeSkippingServer } from './stack/time-skipping-server.ts';
 
 const PURPOSES = ['up', 'demo', 'test'] as const;
 export type Purpose = (typeof PURPOSES)[number];
+
+/** The environment of the second trainer, which only tests use. */
+export const SECOND_TRAINER_ENV = {
+  lock: join(projectRoot(), 'test', 'second-trainer', 'requirements.lock'),
+  name: 'second-trainer',
+};
 
 /** What set-up found or made. */
 export interface Toolchain {
@@ -34,6 +41,9 @@ export async function setUp(purpose: Purpose, say: Say): Promise<Toolchain> {
     temporalCli = cli.path;
   }
   if (purpose !== 'test') return { temporalCli, python: python.path, timeSkippingServer: null };
+  const what = "Python environment of the tests' second trainer: installing XGBoost (400 MB on disk, once)";
+  const second = await ensureLockedPython({ ...SECOND_TRAINER_ENV, what, say });
+  say(`Python environment of the tests' second trainer: ${second.path}`);
   const timeSkipping = await findTimeSkippingServer({ say });
   say(`Time-skipping server: ${timeSkipping.kind === 'found' ? timeSkipping.path : `none (${timeSkipping.reason})`}`);
   return {

@@ -102,6 +102,15 @@ export async function openCycle(db: Queryable, line: string): Promise<CycleRecor
   return rows[0] ?? null;
 }
 
+/** Those of the cycles that are closed; ids that no cycle has are left out. */
+export async function closedCycles(db: Queryable, cycleIds: readonly string[]): Promise<string[]> {
+  const { rows } = await db.query<{ cycleId: string }>(
+    'select cycle_id as "cycleId" from cycles where cycle_id = any($1) and closed_at is not null',
+    [cycleIds],
+  );
+  return rows.map(({ cycleId }) => cycleId);
+}
+
 /** Cycles of a line, newest first. */
 export async function listCycles(
   db: Queryable,

@@ -1,4 +1,5 @@
 import type { Feature, LineConfig } from '../config/schema.ts';
+import type { Strategy, TrainingDecision } from '../policy/training-strategy.ts';
 import type { Reason } from '../policy/verdict.ts';
 
 /** Version 0: keeps the input's order. A new line's stable; never a champion, never a parent. */
@@ -89,10 +90,18 @@ export interface VersionRecord {
 /** Everything from which a version can be trained again (invariant 11). */
 export interface Lineage {
   parent: number | null;
-  strategy: 'full' | 'warmStart';
+  /** What the trainer says it did. */
+  strategy: Strategy;
+  /** What was decided when the cycle began, and why. */
+  training?: TrainingDecision;
+  /** Event time, Unix ms, of the snapshot that it or its nearest such ancestor was trained on in full; null: not known. */
+  trainedInFullAtMs?: number | null;
   /** sha256 of the snapshot's manifest, which is in the artifact store under it. */
   snapshotId: string;
   trainerManifestSha256: string;
+  /** What the trainer said of rows it trained on, and its `result.json`: artifacts. Left out by older builds. */
+  predictionsSha256?: string;
+  resultSha256?: string;
   config: LineConfig;
   configHash: string;
   features: Feature[];

@@ -1,5 +1,12 @@
+import { resolve } from 'node:path';
 import { z } from 'zod';
 import { DEFAULT_QUEUE_PREFIX } from '../config/names.ts';
+
+/** Absolute, as the trainer contract promises the paths in it. */
+const folder = z
+  .string()
+  .min(1)
+  .transform((path) => resolve(path));
 
 const schema = z.object({
   DATABASE_URL: z.string().min(1),
@@ -7,12 +14,15 @@ const schema = z.object({
   TEMPORAL_NAMESPACE: z.string().min(1).default('default'),
   TEMPORAL_UI_URL: z.string().min(1).optional(),
   FRESHET_QUEUE_PREFIX: z.string().min(1).default(DEFAULT_QUEUE_PREFIX),
-  FRESHET_ARTIFACTS: z.string().min(1).default('.freshet/artifacts'),
+  FRESHET_ARTIFACTS: folder.prefault('.freshet/artifacts'),
   FRESHET_LOG_ROOT: z.string().min(1).default('.freshet/events'),
-  FRESHET_WORK_ROOT: z.string().min(1).default('.freshet/work'),
+  FRESHET_WORK_ROOT: folder.prefault('.freshet/work'),
   FRESHET_LOG_TABLE: z.string().min(1).optional(),
   FRESHET_PYTHON: z.string().min(1).default('python3'),
-  FRESHET_DEVICES: z.coerce.number().int().min(1).default(1),
+  /** GPUs of the gpu worker: how many (0: train on the CPU), or their ids with commas between. All that there are when left out. */
+  FRESHET_GPU_DEVICES: z.string().min(1).optional(),
+  /** Trainings at a time where there is no GPU. */
+  FRESHET_TRAINERS: z.coerce.number().int().min(1).default(1),
   FRESHET_REPORTS_HOST: z.string().min(1).default('127.0.0.1'),
   /** The data worker serves data reports here; without it nobody does. */
   FRESHET_REPORTS_PORT: z.coerce.number().int().min(1).max(65_535).optional(),

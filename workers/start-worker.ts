@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Client, Connection } from '@temporalio/client';
 import { NativeConnection, Worker, type WorkerOptions } from '@temporalio/worker';
@@ -10,9 +11,11 @@ import { taskQueue, type WorkerRole } from '../config/names.ts';
 import { alertChannelsFromEnv } from '../integrations/alert-channels.ts';
 import { openLocalArtifacts, type ArtifactStore } from '../store/artifacts.ts';
 import { openDatabase } from '../store/database.ts';
+import { openLocalScratch } from '../store/scratch-artifacts.ts';
 import { startAlertDelivery } from './alert-delivery.ts';
 import { codeVersion } from './code-version.ts';
 import type { WorkerEnvironment } from './environment.ts';
+import { findDevices, listDevices } from './gpu-devices.ts';
 import { startReportServer } from './report-server.ts';
 
 export interface RunningWorker {
@@ -36,7 +39,7 @@ export interface StartWorkerOptions {
  * timeout unless told otherwise: a trainer would hear of it half a minute late.
  */
 const HEARTBEAT_THROTTLE = '1s';
-/** Time running activities get on shutdown: a trainer has 10 s for its checkpoint. */
+/** Time running activities get to end by themselves before they are cancelled on shutdown. */
 const SHUTDOWN_GRACE = '15s';
 
 /**
@@ -124,16 +127,26 @@ async function roleOptions(
         maxConcurrentActivityTaskExecutions: 2,
       };
     }
-    case 'gpu':
+    case 'gpu': {
+      const devices = await findDevices(env, of.processEnv ?? process.env, () =>
+        listDevices((message) => {
+          core.logger.warn(message);
+        }),
+      );
       return {
         activities: createGpuActivities({
           ...core,
           artifacts,
+          scratch: openLocalScratch(join(env.FRESHET_ARTIFACTS, 'scratch')),
           workRoot: env.FRESHET_WORK_ROOT,
+          devices,
           trainer: referenceTrainer(env),
         }),
-        maxConcurrentActivityTaskExecutions: env.FRESHET_DEVICES,
+        maxConcurrentActivityTaskExecutions: devices.size,
+        // No training ends by itself in the seconds before a machine is taken away: better use them for its checkpoint.
+        shutdownGraceTime: 0,
       };
+    }
     case 'rollout': {
       const client = await Connection.connect({ address: env.TEMPORAL_ADDRESS });
       const channels = alertChannelsFromEnv(of.processEnv ?? process.env, core.logger);
@@ -169,7 +182,15 @@ function referenceTrainer(env: WorkerEnvironment): GpuDependencies['trainer'] {
     .find((path) => existsSync(`${path}/freshet_trainer`));
   if (folder === undefined)
     throw new Error('the reference trainer (trainer/) is missing beside the workers: reinstall Freshet');
-  return { command: [env.FRESHET_PYTHON, '-m', 'freshet_trainer'], env: { PYTHONPATH: folder } };
+  const [python, trainer] = [env.FRESHET_PYTHON, ['-m', 'freshet_trainer']];
+  return {
+    command: [python, ...trainer],
+    distributed: (processes) => [
+      ...[python, '-m', 'torch.distributed.run', '--standalone', `--nproc-per-node=${String(processes)}`],
+      ...trainer,
+    ],
+    env: { PYTHONPATH: folder },
+  };
 }
 
 /** The bundle that `npm run build` made, or the sources. */

@@ -1,5 +1,6 @@
 import { ActivityCancellationType, proxyActivities, workflowInfo } from '@temporalio/workflow';
 import type { ActivityInterfaceFor } from '@temporalio/workflow';
+import type { CyclePlan } from '../activities/begin-cycle.ts';
 import type { DataActivities, GpuActivities, RolloutActivities } from '../activities/index.ts';
 import { siblingQueue } from '../config/names.ts';
 
@@ -8,10 +9,14 @@ import { siblingQueue } from '../config/names.ts';
  * not databases faster.
  */
 export function cycleActivities({
+  line,
   trainingTimeoutMs,
+  trainingPriority,
   checkEveryMs,
 }: {
+  line: string;
   trainingTimeoutMs: number;
+  trainingPriority: CyclePlan['trainingPriority'];
   checkEveryMs: number;
 }): {
   data: ActivityInterfaceFor<DataActivities>;
@@ -40,10 +45,15 @@ export function cycleActivities({
       startToCloseTimeout: trainingTimeoutMs,
       // No free device for as long as a training may take: the fleet is too small, and the operator should hear it.
       scheduleToStartTimeout: trainingTimeoutMs,
-      // Heartbeats come every 2 s, but a machine that swaps may stall for longer; a dead worker is noticed within half a minute.
+      // All tries together, the wait included: one that saves checkpoints and never ends must not keep its line for days.
+      scheduleToCloseTimeout: 2 * trainingTimeoutMs,
+      // Heartbeats come every second, but a machine that swaps may stall for longer; a dead worker is noticed within half a minute.
       heartbeatTimeout: '30s',
-      // Each try resumes from the last checkpoint, so tries are cheap. Bad data and NaN are marked not retryable by the activity.
-      retry: { initialInterval: '2s', backoffCoefficient: 2, maximumAttempts: 5 },
+      // Each try resumes from the last checkpoint, so tries are cheap, and a spot machine may be taken away many times. What
+      // repeats itself, and five tries in a row without a checkpoint, are marked not retryable by the activity.
+      retry: { initialInterval: '2s', backoffCoefficient: 2, maximumInterval: '1m', maximumAttempts: 100 },
+      // Which of the waiting trainings gets the next device: the first by priority, then lines in turn by their weight.
+      ...(trainingPriority && { priority: { ...trainingPriority, fairnessKey: line } }),
       // The process group must be gone, its checkpoint saved, before the line is free for the next cycle.
       cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
     }),

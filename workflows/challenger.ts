@@ -3,10 +3,12 @@ import type { DataActivities, GpuActivities } from '../activities/index.ts';
 import type { TrainChallengerResult } from '../activities/train-challenger.ts';
 import { forgettingNotes } from '../policy/forgetting.ts';
 import { decideGate, type Evaluation, type GateVerdict } from '../policy/gate.ts';
+import { decideParity, type Parity } from '../policy/parity.ts';
 import type { Reason } from '../policy/verdict.ts';
 import { enterPhase, holdWhilePaused, show, type CycleContext } from './cycle-context.ts';
 import { EndOfCycle, failureReason, reject, skip } from './end-of-cycle.ts';
 import { searchAttributes, type Phase } from './messages.ts';
+import { summariseTraining } from './training-summary.ts';
 
 export interface Challenger {
   version: number;
@@ -19,14 +21,17 @@ interface Activities {
 }
 
 /**
- * From the newest traffic to a registered challenger that passed its gate: snapshot, check, train, evaluate, gate,
+ * From the newest traffic to a registered challenger that passed its gate: snapshot, check, train, parity, evaluate, gate,
  * register, and a person's approval where the config asks for one. Nothing is served yet.
  */
 export async function prepareChallenger(context: CycleContext, { data, gpu }: Activities): Promise<Challenger> {
   const { cycleId, journal } = context;
+  const how = context.plan.training;
 
   const snapshot = await phase(context, 'snapshot', () =>
-    data.takeSnapshot.executeWithOptions({ summary: 'matured rows since the parent, to Parquet' }, [{ cycleId }]),
+    data.takeSnapshot.executeWithOptions({ summary: 'matured rows since the parent, to Parquet' }, [
+      { cycleId, strategy: how?.strategy },
+    ]),
   );
   const { snapshotId, rows } = snapshot;
 
@@ -43,10 +48,14 @@ export async function prepareChallenger(context: CycleContext, { data, gpu }: Ac
   const training = await phase(
     context,
     'train',
-    () => gpu.trainChallenger.executeWithOptions({ summary: 'trainer process' }, [{ cycleId, snapshotId }]),
+    () =>
+      gpu.trainChallenger.executeWithOptions({ summary: `trainer process: ${how?.strategy ?? 'as configured'}` }, [
+        { cycleId, snapshotId, ...(how && { training: how }) },
+      ]),
     (reason) => new EndOfCycle({ kind: 'failed', reasons: [reason] }),
   );
   journal.notes.push(...training.warnings.map((reason) => reason.message));
+  const parity = await compareWithTrainer(context, data, { snapshotId, training });
 
   const evaluation = await phase(context, 'evaluate', () =>
     data.evaluateChallenger.executeWithOptions({ summary: 'champion and challenger on the holdout' }, [
@@ -59,19 +68,51 @@ export async function prepareChallenger(context: CycleContext, { data, gpu }: Ac
   journal.notes.push(...unchangedScores(evaluation, plan.minScoreChange), ...forgettingNotes(evaluation, plan.gate));
   const gate = decideGate({ evaluation, config: plan.gate, hasChampion: plan.champion !== null });
 
-  const version = await register(context, data, { snapshotId, training, evaluation, gate });
+  const version = await register(context, data, { snapshotId, training, parity, evaluation, gate });
   await passGate(context, { version, gate });
   return { version, gate };
+}
+
+/** What will be served is what was trained, or the cycle ends here: no figure of another model means anything. */
+async function compareWithTrainer(
+  context: CycleContext,
+  data: Activities['data'],
+  { snapshotId, training }: { snapshotId: string; training: TrainChallengerResult },
+): Promise<Parity> {
+  const { cycleId, journal, plan } = context;
+  const { modelSha256, predictionsSha256 } = training;
+  const summary = { training, decision: plan.training };
+  journal.training = summariseTraining({ ...summary, parity: null });
+  const parity = await phase(context, 'parity', () =>
+    data.checkParity.executeWithOptions({ summary: 'model.onnx against the trainer' }, [
+      { cycleId, snapshotId, modelSha256, predictionsSha256 },
+    ]),
+  );
+  journal.training = summariseTraining({ ...summary, parity });
+  const { kind, reasons } = decideParity({ parity, config: plan.gate.parity });
+  if (kind === 'pass') return parity;
+  journal.notes.push(
+    `of the rejected model, artifact ${modelSha256} is model.onnx, ${predictionsSha256} is predictions.parquet`,
+  );
+  throw reject(reasons);
 }
 
 async function register(
   context: CycleContext,
   data: Activities['data'],
-  of: { snapshotId: string; training: TrainChallengerResult; evaluation: Evaluation; gate: GateVerdict },
+  of: {
+    snapshotId: string;
+    training: TrainChallengerResult;
+    parity: Parity;
+    evaluation: Evaluation;
+    gate: GateVerdict;
+  },
 ): Promise<number> {
   const { cycleId, journal } = context;
   const { version } = await phase(context, 'register', () =>
-    data.registerVersion.executeWithOptions({ summary: `gate: ${of.gate.kind}` }, [{ cycleId, ...of }]),
+    data.registerVersion.executeWithOptions({ summary: `gate: ${of.gate.kind}` }, [
+      { cycleId, decided: context.plan.training, ...of },
+    ]),
   );
   journal.version = version;
   upsertSearchAttributes([{ key: searchAttributes.version, value: version }]);

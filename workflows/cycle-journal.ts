@@ -1,6 +1,7 @@
 import type { Reason } from '../policy/verdict.ts';
 import type { BreakerState } from '../policy/breaker.ts';
-import type { CycleResult, CycleStatus, Phase, PhaseTimes, RollbackTimes } from './messages.ts';
+import type { CycleResult, CycleStatus, Phase, PhaseTimes, RollbackTimes, TrainingSummary } from './messages.ts';
+import { describeTraining } from './training-summary.ts';
 
 /**
  * What one cycle has done so far: the answer of the `status` query, the Markdown shown in the Temporal UI, and in the end
@@ -14,6 +15,7 @@ export class CycleJournal {
   phases: PhaseTimes[] = [];
   champion: number | null = null;
   version: number | null = null;
+  training: TrainingSummary | null = null;
   canaryPercent: number | null = null;
   checks: CycleStatus['checks'] = { total: 0, last: null, breaker: null };
   outcome: CycleStatus['outcome'] = null;
@@ -58,6 +60,7 @@ export class CycleJournal {
       phases,
       champion,
       version,
+      training,
       canaryPercent,
       waitingForApproval,
       checks,
@@ -72,6 +75,7 @@ export class CycleJournal {
       phases,
       champion,
       version,
+      training,
       canaryPercent,
       paused,
       waitingForApproval,
@@ -82,8 +86,8 @@ export class CycleJournal {
   }
 
   result(outcome: CycleResult['outcome']): CycleResult {
-    const { cycleId, line, version, reasons, notes, phases, rollback } = this;
-    return { cycleId, line, outcome, version, reasons, notes, phases, rollback };
+    const { cycleId, line, version, reasons, notes, phases, training, rollback } = this;
+    return { cycleId, line, outcome, version, reasons, notes, phases, training, rollback };
   }
 
   /** Shown by the Temporal UI beside the run. */
@@ -96,6 +100,7 @@ export class CycleJournal {
       `### ${this.line}: ${this.outcome ?? `${this.phase}${canary}`}`,
       `${versions}; started by ${this.trigger}`,
       ...(this.reportUrl === null ? [] : [`[Report on the data](${this.reportUrl})`]),
+      ...(this.training === null ? [] : [`Trained: ${describeTraining(this.training)}`]),
       ...(paused === null ? [] : [`**Paused** by ${paused.who}: ${paused.reason}`]),
       ...(approval === null
         ? []

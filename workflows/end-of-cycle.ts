@@ -65,10 +65,12 @@ export function failureReason(code: string, error: unknown): Reason {
   let cause: unknown = error;
   while (cause instanceof ActivityFailure && cause.cause !== undefined) cause = cause.cause;
   if (cause instanceof TimeoutFailure) {
-    return {
-      code,
-      message: `no answer in time (${String(cause.timeoutType)}): is the worker of this queue running? (${cause.message})`,
-    };
+    const type = String(cause.timeoutType);
+    const advice =
+      type === 'START_TO_CLOSE' || type === 'SCHEDULE_TO_CLOSE'
+        ? 'it took longer than it may, or its worker is gone'
+        : 'is the worker of this queue running?';
+    return { code, message: `no answer in time (${type}): ${advice} (${cause.message})` };
   }
   if (cause instanceof ApplicationFailure) return { code, message: cause.message };
   return { code, message: cause instanceof Error ? cause.message : String(cause) };

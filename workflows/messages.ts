@@ -34,6 +34,7 @@ export type Phase =
   | 'snapshot'
   | 'check'
   | 'train'
+  | 'parity'
   | 'evaluate'
   | 'gate'
   | 'register'
@@ -60,6 +61,22 @@ export interface RollbackTimes {
   epoch: number;
 }
 
+/** What training did, for operators. */
+export interface TrainingSummary {
+  /** As the trainer says it did. */
+  strategy: string;
+  /** As the cycle decided, and why; null in a cycle that began on an older build. */
+  wanted: string | null;
+  why: string | null;
+  /** Rows trained on, each as often as it was. */
+  examples: number | null;
+  /** What the trainer measured and chose, under its names. */
+  metrics: Record<string, number | null>;
+  warnings: Reason[];
+  /** `model.onnx` against the trainer's own framework; null until compared. */
+  parity: { rows: number; maxDelta: number | null; meanDelta: number | null } | null;
+}
+
 export interface CycleResult {
   cycleId: string;
   line: string;
@@ -69,6 +86,8 @@ export interface CycleResult {
   /** What else an operator should know: silenced guards and what they would have said, warnings, who approved. */
   notes: string[];
   phases: PhaseTimes[];
+  /** Null when the cycle ended before its training was done. */
+  training: TrainingSummary | null;
   rollback: RollbackTimes | null;
 }
 
@@ -80,6 +99,7 @@ export interface CycleStatus {
   phases: PhaseTimes[];
   champion: number | null;
   version: number | null;
+  training: TrainingSummary | null;
   /** Percent of traffic the canary is meant to have now; null outside the canary phase. */
   canaryPercent: number | null;
   paused: OperatorMessage | null;

@@ -83,7 +83,9 @@ async function begin(
 /** The runbook. Leaves early by `EndOfCycle`. */
 async function runPhases(context: CycleContext, plan: CyclePlan): Promise<Ending> {
   const { data, gpu, monitor } = cycleActivities({
+    line: context.line,
     trainingTimeoutMs: plan.trainingTimeoutMs,
+    trainingPriority: plan.trainingPriority,
     checkEveryMs: plan.canary.checkEvery,
   });
   const challenger = await prepareChallenger(context, { data, gpu });

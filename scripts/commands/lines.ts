@@ -17,6 +17,8 @@ export interface AppliedLine {
   config: 'created' | 'updated' | 'unchanged';
   schedule: 'created' | 'updated';
   every: string;
+  /** How often the model is updated between two whole cycles; null where it is not. */
+  onlineEvery: string | null;
   /** How often the triggers are looked at; null where none is on. */
   triggersEvery: string | null;
 }
@@ -107,13 +109,15 @@ export async function applyLines(
       config: kind,
       schedule,
       every: formatDuration(config.schedule.every),
+      onlineEvery: config.training.online === undefined ? null : formatDuration(config.training.online.every),
       triggersEvery: triggers === 'deleted' ? null : formatDuration(config.triggers.every),
     });
   }
   return applied;
 }
 
-export function describe({ line, config, schedule, every, triggersEvery }: AppliedLine): string {
+export function describe({ line, config, schedule, every, onlineEvery, triggersEvery }: AppliedLine): string {
+  const online = onlineEvery === null ? '' : `, an online update every ${onlineEvery} between`;
   const triggers = triggersEvery === null ? 'no triggers' : `triggers looked at every ${triggersEvery}`;
-  return `${line}: config ${config}, schedule ${schedule}, a cycle every ${every}, ${triggers}`;
+  return `${line}: config ${config}, schedule ${schedule}, a cycle every ${every}${online}, ${triggers}`;
 }

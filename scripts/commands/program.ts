@@ -5,6 +5,7 @@ import { registerLineCommands } from './lines.ts';
 import { registerOperatorCommands } from './operate.ts';
 import { registerShowCommands } from './show.ts';
 import { registerTaintCommands } from './taint.ts';
+import { registerTrainerCommands } from './trainer.ts';
 import { registerUp } from './up.ts';
 
 /** The `freshet` command with all its subcommands. */
@@ -18,6 +19,7 @@ export function freshetProgram(): Command {
   registerOperatorCommands(program);
   registerTaintCommands(program);
   registerDataCommands(program);
+  registerTrainerCommands(program);
   registerDoctor(program);
   return program;
 }

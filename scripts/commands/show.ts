@@ -1,7 +1,9 @@
 import { type Client, ScheduleNotFoundError } from '@temporalio/client';
 import type { Command } from 'commander';
+import { z } from 'zod';
 import { readTriggers } from '../../activities/read-triggers.ts';
 import { scheduleId } from '../../config/names.ts';
+import { count, difference } from '../../policy/figures.ts';
 import { decideTriggers, type TriggerDecision } from '../../policy/triggers.ts';
 import { listCycles, openCycle } from '../../store/cycles.ts';
 import { readLine } from '../../store/lines.ts';
@@ -9,6 +11,7 @@ import { currentRoute } from '../../store/routes.ts';
 import type { CycleRecord, Route, VersionRecord } from '../../store/types.ts';
 import { listVersions } from '../../store/versions.ts';
 import { type CycleStatus, statusQuery } from '../../workflows/messages.ts';
+import { describeTraining } from '../../workflows/training-summary.ts';
 import { messageOf } from '../stack/say.ts';
 import type { Access } from './access.ts';
 import { runs, table, time } from './run-command.ts';
@@ -120,6 +123,7 @@ function describeStatus(of: {
     `serving   ${describeRoute(route)}`,
     `since     ${time(route.at)}, by ${route.who}: ${route.why}`,
     `cycle     ${open === null ? 'none is running' : describeOpen(open, temporal.cycle)}`,
+    ...(temporal.cycle?.training == null ? [] : [`training  ${describeTraining(temporal.cycle.training)}`]),
     `schedule  ${describeSchedule(temporal)}`,
     ...describeTriggers(temporal.triggers),
   ];
@@ -182,15 +186,27 @@ function describeSchedule({ schedule, problem }: TemporalView): string {
 }
 
 function describeVersions(versions: VersionRecord[]): string {
-  const rows = versions.map(({ version, status, parent, createdAt, cycleId }) => [
-    String(version),
-    status,
-    parent === null ? '-' : String(parent),
-    time(createdAt),
-    cycleId ?? 'keeps the order of the input',
-  ]);
-  return table([['version', 'status', 'parent', 'created', 'cycle'], ...rows]);
+  const rows = versions.map(({ version, status, parent, createdAt, cycleId, lineage, metrics }) => {
+    const { examples, parity } = trained.parse(metrics);
+    return [
+      String(version),
+      status,
+      parent === null ? '-' : String(parent),
+      time(createdAt),
+      lineage.strategy ?? '-',
+      examples === null ? '-' : count(examples),
+      parity?.maxDelta == null ? '-' : difference(parity.maxDelta),
+      cycleId ?? 'keeps the order of the input',
+    ];
+  });
+  return table([['version', 'status', 'parent', 'created', 'trained', 'examples', 'ONNX differs', 'cycle'], ...rows]);
 }
+
+/** What a version's metrics say of its training; versions of before have less. */
+const trained = z.object({
+  examples: z.number().nullable().catch(null),
+  parity: z.object({ maxDelta: z.number().nullable() }).nullable().catch(null),
+});
 
 function percent(share: number): string {
   return `${Math.round(share * 1_000) / 10} %`;

@@ -22,8 +22,18 @@ export interface PythonEnv {
  */
 export async function findPythonEnv(env: NodeJS.ProcessEnv = process.env): Promise<string | null> {
   if (env['FRESHET_PYTHON']) return env['FRESHET_PYTHON'];
-  if (!(await exists(lockFile()))) return null;
-  const path = join(await environmentFolder({ lock: lockFile(), name: 'python', env }), 'bin', 'python');
+  return findLockedPython({ lock: lockFile(), name: 'python', env });
+}
+
+/** What {@link ensureLockedPython} set up; null when it has yet to be, or when there is no such lock file. */
+export async function findLockedPython(input: {
+  lock: string;
+  name: string;
+  env?: NodeJS.ProcessEnv;
+}): Promise<string | null> {
+  const { lock, name, env = process.env } = input;
+  if (!(await exists(lock))) return null;
+  const path = join(await environmentFolder({ lock, name, env }), 'bin', 'python');
   return (await exists(path)) ? path : null;
 }
 

@@ -40,6 +40,15 @@ describe('the schedule of a line', () => {
     expect(policies).toMatchObject({ overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: every });
   });
 
+  it('fires as often as online updates come, one at a time all the same', async () => {
+    const online = { every: 1_800_000, shadow: 60_000, window: 300_000 };
+    await applySchedule(client, { ...config, training: { online } });
+
+    const { spec, policies } = await client.schedule.getHandle(scheduleId(line)).describe();
+    expect(spec.intervals?.map((interval) => interval.every)).toEqual([1_800_000]);
+    expect(policies).toMatchObject({ overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: every });
+  });
+
   it('is brought in line with a changed config, and stays paused when it was', async () => {
     await applySchedule(client, config);
     await pauseSchedule(client, { line, note: 'by hand' });

@@ -27,7 +27,8 @@ const FIXTURES = fileURLToPath(new URL('../fixtures/', import.meta.url));
 const KEYS = [{ id: 'test', secret: Buffer.alloc(32, 7) }];
 const POLL_MS = 25;
 
-export type TrainerMode = 'ok' | 'slow' | 'exit1' | 'bad-data' | 'garbage' | 'empty' | 'flaky';
+export type TrainerMode =
+  ('ok' | 'slow' | 'steps' | 'hang') | ('exit1' | 'bad-data' | 'garbage' | 'empty' | 'flaky' | 'no-predictions');
 export type CycleHandle = WorkflowHandleWithFirstExecutionRunId<(input: TrainingCycleInput) => Promise<CycleResult>>;
 
 /** A trainer whose model is a fixture: `rising` ranks as the test's users click, `falling` the other way round. */

@@ -52,6 +52,7 @@ test('every command shows an example and has --json', () => {
       'add',
       'apply',
       'approve',
+      'check',
       'doctor',
       'list',
       'migrate',

@@ -41,7 +41,7 @@ test('a tainted parent is skipped: the next cycle trains from the clean ancestor
   expect(result).toMatchObject({ outcome: 'rejected', version: 3 });
   expect(result.notes.join()).toMatch(/champion, version 2, was trained on .*half loaded; .*from version 1/);
   const [parent, version] = [await versionOf(1), await versionOf(3)];
-  expect(version).toMatchObject({ parent: 1, lineage: { parent: 1, strategy: 'warmStart' } });
+  expect(version).toMatchObject({ parent: 1, lineage: { parent: 1, strategy: 'incremental' } });
   expect(championOf(version.metrics)).toBe(2);
   const { windowStartMs, counts } = await snapshotManifest(freshet.db, await snapshotOf(3));
   expect(windowStartMs).toBe(parent.trainingCutoffMs);

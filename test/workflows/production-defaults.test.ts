@@ -85,7 +85,12 @@ function scripted(verdictOf: (check: number) => HealthVerdict['status'], now: ()
     takeSnapshot: () =>
       Promise.resolve({ snapshotId: 's', rows: { train: 1, replay: 0, holdout: 1 }, windowStartMs: 0, cutoffMs: 1 }),
     checkSnapshot: () => Promise.resolve({ verdict: 'pass', reasons: [], warnings: [], silenced: [], reportUrl: null }),
-    trainChallenger: () => Promise.resolve({ modelSha256: 'm', warnings: [] }),
+    trainChallenger: () => Promise.resolve({ modelSha256: 'm', predictionsSha256: 'p', metrics: {}, warnings: [] }),
+    checkParity: () =>
+      Promise.resolve({
+        ...{ problem: null, trainRows: 10_000, predictions: 10_000, rows: 10_000, unknownRow: null },
+        ...{ notNumbers: 0, firstNotNumber: null, maxDelta: 1e-7, meanDelta: 1e-8, worst: null },
+      }),
     evaluateChallenger: () =>
       Promise.resolve({
         ...{ rows: 10_000, positives: 4_000, users: 2_000, champion: 1 },

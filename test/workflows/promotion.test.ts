@@ -20,7 +20,7 @@ describe('a cycle that goes well', () => {
 
     expect(result).toMatchObject({ outcome: 'promoted', version: 1 });
     expect(result.phases.map(({ phase }) => phase)).toEqual([
-      ...['begin', 'snapshot', 'check', 'train', 'evaluate', 'gate', 'register', 'promote'],
+      ...['begin', 'snapshot', 'check', 'train', 'parity', 'evaluate', 'gate', 'register', 'promote'],
     ]);
     expect(await currentRoute(freshet.db, freshet.line)).toMatchObject({ stable: 1, canary: null, epoch: 2 });
     expect(await readVersion(freshet.db, { line: freshet.line, version: 1 })).toMatchObject({
@@ -63,7 +63,7 @@ describe('a cycle that goes well', () => {
     expect(newest?.parent).toBe(1);
     expect(newest?.lineage).toMatchObject({
       parent: 1,
-      strategy: 'warmStart',
+      strategy: 'incremental',
       seed: 1,
       threads: 1,
       environment: { trainer: 'fixture' },
@@ -73,6 +73,8 @@ describe('a cycle that goes well', () => {
     });
     expect(newest?.lineage.snapshotId).toMatch(/^[0-9a-f]{64}$/);
     expect(newest?.lineage.trainerManifestSha256).toMatch(/^[0-9a-f]{64}$/);
+    expect(newest?.lineage.predictionsSha256).toMatch(/^[0-9a-f]{64}$/);
+    expect(newest?.lineage.resultSha256).toMatch(/^[0-9a-f]{64}$/);
     expect(newest?.lineage.codeVersion).toMatch(/^0\./);
     expect(newest?.trainingCutoffMs).toBeGreaterThan(0);
     expect(cycle?.phases.at(-1)?.phase).toBe('promote');

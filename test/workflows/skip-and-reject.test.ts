@@ -63,10 +63,10 @@ describe('a cycle that does not get as far as users', () => {
     expect(result.reasons.map(({ message }) => message).join(' ')).toContain('0.99');
   });
 
-  it('is skipped when the challenger answers NaN: what can not be evaluated is not registered', async () => {
+  it('is rejected when nothing can be told from the challenger’s model; it is not registered', async () => {
     const result = await freshet.runCycle({ training: { command: fixtureTrainer('nan') } });
 
-    expect(['skipped', 'rejected']).toContain(result.outcome);
+    expect(result).toMatchObject({ outcome: 'rejected', version: null, reasons: [{ code: 'parity.unreadable' }] });
     await servesAlone(freshet, 1);
   });
 

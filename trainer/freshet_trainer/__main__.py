@@ -1,22 +1,23 @@
-"""The trainer process: `python -m freshet_trainer manifest.json`.
+"""The trainer process: `python -m freshet_trainer manifest.json`. docs/trainer-contract.md says what it keeps.
 
-Exit codes: 0 with model.onnx, checkpoint.pt and result.json written; 2 the manifest or the data is wrong; 3 the numbers
-went astray; 143 stopped by SIGTERM after saving a checkpoint; anything else is worth another try. The last line of
+Exit codes: 0 with all outputs written; 2 the manifest or the data is wrong; 3 the numbers went astray; 4 out of memory;
+5 the disk is full; 143 stopped by SIGTERM after saving a checkpoint; anything else is worth another try. The last line of
 standard error says why.
 """
 
-import json
-import os
+import errno
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from .dataset import read_rows
-from .errors import InputError, NumericalError, Stopped
-from .events import Warnings, emit, silence_stdout
+from .errors import DiskFull, InputError, NumericalError, OutOfMemory, Stopped
+from .events import silence_stdout
 from .manifest import Manifest, read_manifest
 
-INPUT_ERROR, NUMERICAL_ERROR, STOPPED = 2, 3, 143
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+EXIT_CODES = {InputError: 2, NumericalError: 3, OutOfMemory: 4, DiskFull: 5, Stopped: 143}
 
 
 def main(arguments: list[str]) -> int:
@@ -28,11 +29,17 @@ def main(arguments: list[str]) -> int:
     try:
         if len(arguments) != 1:
             raise InputError("usage: python -m freshet_trainer manifest.json")
-        run(read_manifest(Path(arguments[0])), stop=lambda: bool(stop_asked))
+        manifest = read_manifest(Path(arguments[0]))
+        _make_folders(manifest)
+        with _naming_full_disks(manifest):
+            # Importing PyTorch takes seconds; a wrong manifest is refused before.
+            from .job import run
+
+            run(manifest, stop=lambda: bool(stop_asked))
         return 0
-    except (InputError, NumericalError, Stopped) as error:
+    except tuple(EXIT_CODES) as error:
         print(error, file=sys.stderr)
-        return {InputError: INPUT_ERROR, NumericalError: NUMERICAL_ERROR, Stopped: STOPPED}[type(error)]
+        return EXIT_CODES[type(error)]
     except BrokenPipeError:
         silence_stdout()
         print("standard output was closed: nobody waits for this training", file=sys.stderr)
@@ -42,21 +49,25 @@ def main(arguments: list[str]) -> int:
             signal.signal(number, handler)
 
 
-def run(manifest: Manifest, stop) -> None:
-    rows = read_rows(manifest)
-    emit("metric", name="trainingRows", value=len(rows))
-    _make_folders(manifest)
-    # Importing PyTorch takes seconds; wrong input is refused before.
-    from .export import export_onnx
-    from .train import train
-    from .warm_start import save_checkpoint
+@contextmanager
+def _naming_full_disks(manifest: Manifest) -> Iterator[None]:
+    """Turns whatever a full disk raises inside into DiskFull."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if not _is_disk_full(error):
+            raise
+        where = " or ".join(dict.fromkeys(map(str, (manifest.work_dir, manifest.output_dir))))
+        raise DiskFull(f"no space is left on the disk for {where}: free some, or move FRESHET_HOME") from error
 
-    warnings = Warnings()
-    model, result = train(manifest, rows, warnings, stop)
-    _write(manifest.output_dir / "model.onnx", lambda path: export_onnx(model, path))
-    _write(manifest.output_dir / "checkpoint.pt", lambda path: save_checkpoint(model, path))
-    _write(manifest.output_dir / "result.json", lambda path: path.write_text(json.dumps(result, indent=2) + "\n"))
-    emit("metric", name="trainLogLoss", value=result["metrics"]["trainLogLoss"])
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    """PyTorch's writer fails in words of its own, in the context of which stands what the disk had said."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            return True
+        error = error.__context__
+    return False
 
 
 def _make_folders(manifest: Manifest) -> None:
@@ -64,14 +75,9 @@ def _make_folders(manifest: Manifest) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
+            if error.errno in DISK_FULL:
+                raise DiskFull(f"no space is left on the disk for {folder}") from error
             raise InputError(f"manifest: cannot make {name} {folder}: {error.strerror}") from error
-
-
-def _write(path: Path, write) -> None:
-    """An output appears under its name only when it is whole."""
-    partial = path.with_name(f"{path.name}.partial")
-    write(partial)
-    os.replace(partial, path)
 
 
 if __name__ == "__main__":

@@ -11,3 +11,11 @@ class NumericalError(Exception):
 
 class Stopped(Exception):
     """Asked to stop (SIGTERM); a checkpoint was saved and the next run goes on from it. Exit code 143."""
+
+
+class OutOfMemory(Exception):
+    """Not even half the batch fits: the same input fails again. Exit code 4."""
+
+
+class DiskFull(Exception):
+    """No space is left for a checkpoint or an output: another try, later or elsewhere, may find some. Exit code 5."""

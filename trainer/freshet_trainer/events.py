@@ -13,12 +13,14 @@ def emit(kind: str, **fields) -> None:
 class Warnings:
     """Warnings are told twice: at once as an event, and at the end in result.json."""
 
-    def __init__(self) -> None:
+    def __init__(self, silent: bool = False) -> None:
         self.told: list[dict[str, str]] = []
+        self.silent = silent
 
     def add(self, code: str, message: str) -> None:
         self.told.append({"code": code, "message": message})
-        emit("warning", code=code, message=message)
+        if not self.silent:
+            emit("warning", code=code, message=message)
 
 
 def silence_stdout() -> None:

@@ -2,19 +2,21 @@
 
 import json
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import InputError
 
-CONTRACT_VERSION = 1
-# The smallest whole number that JSON readers agree on.
-MIN_SAFE_INTEGER = -(2**53 - 1)
+CONTRACT_VERSION = 2
+STRATEGIES = ("full", "warmStart", "incremental", "online")
+# JSON readers agree on whole numbers up to here.
+MAX_SAFE_INTEGER = 2**53 - 1
 
 
 @dataclass(frozen=True)
 class Categorical:
-    """A 64-bit id that becomes a row of an embedding table with `buckets` rows of `dim` numbers. Id 0 is missing."""
+    """A 64-bit id that owns a row of an embedding table of at most `buckets` rows of `dim` numbers. Id 0 is missing."""
 
     name: str
     buckets: int
@@ -38,14 +40,64 @@ Feature = Categorical | Numeric
 
 
 @dataclass(frozen=True)
+class Rates:
+    """Factors on the learning rate of an incremental update, for rows the parent trained, new rows, and the layers."""
+
+    known: float = 1.0
+    new: float = 1.0
+    dense: float = 1.0
+
+
+@dataclass(frozen=True)
+class Repair:
+    """Shrink and perturb (Ash and Adams, NeurIPS 2020): weights = shrink * weights + perturb * first weights."""
+
+    shrink: float
+    perturb: float
+
+
+@dataclass(frozen=True)
 class Hyperparameters:
-    learning_rate: float
-    warm_factor: float
-    weight_decay: float
-    epochs: int
-    batch_size: int
-    hidden: tuple[int, ...]
-    freeze_base: bool
+    """See config/model-sections.ts for what each one means and why it has its default."""
+
+    learning_rate: float = 1e-4
+    wide_learning_rate: float = 0.1
+    warm_factor: float = 0.1
+    weight_decay: float = 1e-4
+    epochs: int = 4
+    batch_size: int = 1024
+    hidden: tuple[int, ...] = (64, 32)
+    freeze_base: bool = False
+    tune: bool = True
+    rates: Rates | None = None
+    warmup: float = 0.05
+    decay: float = 0.3
+    admit_after: int = 1
+    expire_after_ms: int = 2_592_000_000
+    negative_share: float = 1.0
+    recency_half_life_ms: float | None = None
+    positions: int = 0
+    distillation: float = 0.0
+    repair: Repair | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is to be learnt and how; no files, no folders."""
+
+    features: tuple[Feature, ...]
+    strategy: str
+    hyperparameters: Hyperparameters
+    seed: int
+    threads: int = 1
+
+    @property
+    def categorical(self) -> list[Categorical]:
+        return [feature for feature in self.features if isinstance(feature, Categorical)]
+
+    @property
+    def numeric(self) -> list[Numeric]:
+        return [feature for feature in self.features if isinstance(feature, Numeric)]
 
 
 @dataclass(frozen=True)
@@ -54,13 +106,9 @@ class Manifest:
     cycle_id: str
     train: tuple[Path, ...]
     replay: tuple[Path, ...]
-    features: tuple[Feature, ...]
     label: str
-    strategy: str
-    hyperparameters: Hyperparameters
+    settings: Settings
     warm_start: Path | None
-    seed: int
-    threads: int
     checkpoint_every_seconds: float
     work_dir: Path
     output_dir: Path
@@ -95,10 +143,15 @@ class Fields:
     def integer(self, name: str, at_least: int) -> int:
         return self._take(name, f"a whole number of at least {at_least}", lambda v: _is_integer(v) and v >= at_least)
 
-    def number(self, name: str, at_least: float = 0.0, positive: bool = False) -> float:
-        expected = "a finite number above 0" if positive else f"a finite number of at least {at_least:g}"
-        in_range = (lambda v: v > 0) if positive else (lambda v: v >= at_least)
+    def number(self, name: str, positive: bool = False, at_most: float = math.inf) -> float:
+        expected = f"a finite number {'above' if positive else 'of at least'} 0"
+        if at_most < math.inf:
+            expected += f" and at most {at_most:g}"
+        in_range = (lambda v: 0 < v <= at_most) if positive else (lambda v: 0 <= v <= at_most)
         return float(self._take(name, expected, lambda v: _is_number(v) and in_range(v)))
+
+    def optional_number(self, name: str, positive: bool = False) -> float | None:
+        return None if self._value.get(name) is None else self.number(name, positive)
 
     def widths(self, name: str) -> tuple[int, ...]:
         return tuple(self._take(name, "a list of whole numbers of at least 1", lambda v: _is_list(v, _is_width)))
@@ -130,31 +183,52 @@ def read_manifest(path: Path) -> Manifest:
     fields = Fields(document)
     fields.choice("contractVersion", (CONTRACT_VERSION,))
     snapshot = fields.object("snapshot")
-    rates = fields.object("hyperparameters")
     warm_start = fields.optional_object("warmStart")
     return Manifest(
         line=fields.text("line"),
         cycle_id=fields.text("cycleId"),
         train=snapshot.paths("train"),
         replay=snapshot.paths("replay"),
-        features=_read_features(fields.objects("features")),
         label=fields.text("label"),
-        strategy=fields.choice("strategy", ("full", "warmStart")),
-        hyperparameters=Hyperparameters(
-            learning_rate=rates.number("learningRate", positive=True),
-            warm_factor=rates.number("warmFactor", positive=True),
-            weight_decay=rates.number("weightDecay"),
-            epochs=rates.integer("epochs", at_least=1),
-            batch_size=rates.integer("batchSize", at_least=1),
-            hidden=rates.widths("hidden"),
-            freeze_base=rates.flag("freezeBase"),
+        settings=Settings(
+            features=_read_features(fields.objects("features")),
+            strategy=fields.choice("strategy", STRATEGIES),
+            hyperparameters=_read_hyperparameters(fields.object("hyperparameters")),
+            seed=fields.integer("seed", at_least=-MAX_SAFE_INTEGER),
+            threads=fields.integer("threads", at_least=1),
         ),
         warm_start=None if warm_start is None else Path(warm_start.text("checkpoint")),
-        seed=fields.integer("seed", at_least=MIN_SAFE_INTEGER),
-        threads=fields.integer("threads", at_least=1),
         checkpoint_every_seconds=fields.number("checkpointEverySeconds"),
         work_dir=Path(fields.text("workDir")),
         output_dir=Path(fields.text("outputDir")),
+    )
+
+
+def _read_hyperparameters(fields: Fields) -> Hyperparameters:
+    rates, repair = fields.optional_object("rates"), fields.optional_object("repair")
+    distillation = fields.number("distillation", at_most=1.0)
+    if distillation == 1:
+        raise InputError("manifest: hyperparameters.distillation must be below 1, or the labels would count for nothing")
+    return Hyperparameters(
+        learning_rate=fields.number("learningRate", positive=True),
+        wide_learning_rate=fields.number("wideLearningRate", positive=True),
+        warm_factor=fields.number("warmFactor", positive=True),
+        weight_decay=fields.number("weightDecay"),
+        epochs=fields.integer("epochs", at_least=1),
+        batch_size=fields.integer("batchSize", at_least=1),
+        hidden=fields.widths("hidden"),
+        freeze_base=fields.flag("freezeBase"),
+        tune=fields.flag("tune"),
+        rates=None if rates is None else Rates(*(rates.number(name, positive=True) for name in ("known", "new", "dense"))),
+        warmup=fields.number("warmup", at_most=1.0),
+        decay=fields.number("decay", positive=True, at_most=1.0),
+        admit_after=fields.integer("admitAfter", at_least=1),
+        expire_after_ms=fields.integer("expireAfterMs", at_least=1),
+        negative_share=fields.number("negativeShare", positive=True, at_most=1.0),
+        recency_half_life_ms=fields.optional_number("recencyHalfLifeMs", positive=True),
+        positions=fields.integer("positions", at_least=0),
+        distillation=distillation,
+        repair=None if repair is None else Repair(repair.number("shrink", at_most=1.0), repair.number("perturb", at_most=1.0)),
     )
 
 
@@ -172,7 +246,7 @@ def _read_features(entries: list[Fields]) -> tuple[Feature, ...]:
 
 
 def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_SAFE_INTEGER
 
 
 def _is_width(value: object) -> bool:
@@ -180,7 +254,7 @@ def _is_width(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _is_list(value: object, accept) -> bool:

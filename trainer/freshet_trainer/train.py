@@ -1,213 +1,330 @@
-"""The training itself: rows in, a trained model and its figures out. Resumable at every step."""
+"""A whole training: choose, prepare, run to the end, and say what came of it. Resumable at every step."""
 
 import hashlib
 import json
 import math
-import pickle
 import platform
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
 
+from .checkpoint import Checkpoint, Tuned
 from .dataset import Rows
-from .errors import NumericalError, Stopped
-from .events import Warnings, emit
-from .manifest import Manifest
-from .model import RankingModel, measure
-from .optimiser import RowSparseAdamW
-from .warm_start import freeze_base, load_parent, read_checkpoint
+from .distributed import exchange_of_process
+from .errors import NumericalError, OutOfMemory, Stopped
+from .events import Warnings
+from .learner import predict
+from .manifest import Settings
+from .model import RankingModel
+from .serving import served_model
+from .strategies import Prepared, epochs_of, pace, prepare
+from .tuning import Ledger, tune
 
 REPORT_EVERY_SECONDS = 1.0
-# Reported losses clip probabilities to [1e-6, 1 - 1e-6], as everywhere in Freshet; the trained loss is not clipped.
-LOGIT_LIMIT = math.log((1 - 1e-6) / 1e-6)
+# What PyTorch says, besides torch.OutOfMemoryError: of the CPU, of the device, of its libraries.
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+DORMANT_ROWS = 10_000
+# A unit is dormant when its mean activation is below a fortieth of its layer's (Sokar et al., ICML 2023, tau = 0.025).
+DORMANT_BELOW = 0.025
+
+
+@dataclass
+class Watch:
+    """Who looks on. The default is nobody: nothing is reported, saved or asked."""
+
+    stop: Callable[[], bool] = lambda: False
+    progress: Callable[[dict], None] = lambda _: None
+    metric: Callable[[str, float], None] = lambda _name, _value: None
+    # Takes everything that is needed to go on, and says where it was kept.
+    save: Callable[[dict], None] | None = None
+    saved: dict | None = None
+    save_every_seconds: float = math.inf
+    warnings: Warnings = field(default_factory=lambda: Warnings(silent=True))
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A trained model, what the next training starts from, and the figures."""
+
+    model: RankingModel
+    checkpoint: Checkpoint
+    result: dict
+
+    def predict(self, rows: Rows) -> np.ndarray:
+        """Probabilities float32 [N] as they are served: the position is the constant that the graph has."""
+        cells = self.checkpoint.encoding.cells(rows.ids, rows.dense, rows.position)
+        return predict(self.model, cells, rows.dense)
+
+
+def learn(
+    settings: Settings, rows: Rows, parent: Checkpoint | None = None, watch: Watch | None = None, tuned: Tuned | None = None
+) -> Learned:
+    """Train by the settings' strategy.
+
+    The same input gives the same weights on the same kind of CPU, however often the run was stopped and resumed. `tuned`
+    overrides what a training in full would find out by itself, or what the parent found out.
+
+    Raises InputError, NumericalError, OutOfMemory, and Stopped once `watch.stop()` is true and the state is saved.
+    """
+    watch = watch or Watch()
+    torch.set_num_threads(settings.threads)
+    strategy = "full" if parent is None else settings.strategy
+    run = Run(settings, rows, parent if strategy != "full" else None, watch)
+    try:
+        if strategy == "full":
+            tuned = run.choose(tuned)
+        elif tuned is None:
+            tuned = parent.tuned
+        prepared = prepare(settings, rows, parent, watch.warnings)
+        loss = run.to_the_end(prepared, tuned)
+        return run.finish(prepared, tuned, loss)
+    except RuntimeError as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise OutOfMemory(
+            f"out of memory with a batch of {run.at.batch_size} rows, of {settings.hyperparameters.batch_size} asked for; "
+            "lower training.batchSize, the embeddings' dim or buckets, or take a larger device"
+        ) from error
 
 
 @dataclass
 class Position:
-    """Where the training stands, and the reported loss summed over the current epoch."""
+    """Where the training stands (in rows of the epoch's order), and the reported loss summed over the epoch."""
 
     epoch: int = 0
-    step: int = 0
+    row: int = 0
     loss_sum: float = 0.0
-    loss_rows: int = 0
-
-    @property
-    def loss(self) -> float:
-        return self.loss_sum / max(1, self.loss_rows)
-
-
-def train(manifest: Manifest, rows: Rows, warnings: Warnings, stop) -> tuple[RankingModel, dict]:
-    """Train until done and return the model and the content of result.json.
-
-    `stop()` is asked after every step; once true, saves a checkpoint and raises Stopped. The same manifest gives the
-    same weights on the same kind of CPU, however often the run was stopped and resumed: no state is drawn from a random
-    generator except the first weights (from the seed) and each epoch's order (from seed and epoch).
-    """
-    started = time.monotonic()
-    device = _set_up_torch(manifest)
-    warm = manifest.strategy == "warmStart" and manifest.warm_start is not None
-    if manifest.strategy == "warmStart" and not warm:
-        warnings.add("coldStart", "there is no parent to start from: trains in full")
-    model = _initial_model(manifest, rows, warnings, warm).to(device)
-    rates = manifest.hyperparameters
-    epochs = max(1, rates.epochs // 4) if warm else rates.epochs
-    optimiser = RowSparseAdamW(
-        {name: weight for name, weight in model.named_parameters() if weight.requires_grad},
-        learning_rate=rates.learning_rate * (rates.warm_factor if warm else 1.0),
-        weight_decay=rates.weight_decay,
-    )
-    run = Run(manifest, rows, model, optimiser, epochs, device)
-    run.resume(warnings)
-    loss = run.to_the_end(stop)
-    for name, weight in model.state_dict().items():
-        if not torch.isfinite(weight).all():
-            raise NumericalError(f"weights of {name} are not finite after training; lower hyperparameters.learningRate")
-    return model, {
-        "contractVersion": 1,
-        "metrics": {"trainLogLoss": loss},
-        "epochs": epochs,
-        "samples": len(rows),
-        "seconds": round(time.monotonic() - started, 3),
-        "strategy": "warmStart" if warm else "full",
-        "warnings": warnings.told,
-        "environment": _environment(device),
-        "featureStatistics": _feature_statistics(model, rows),
-    }
+    examples: int = 0
+    seconds: float = 0.0
+    tuning_seconds: float = 0.0
+    batch_size: int = 0
 
 
 class Run:
-    """One training: the loop, and the checkpoints that let another process go on with it."""
+    """One training: the loop, and the state that lets another process go on with it."""
 
-    def __init__(self, manifest, rows, model, optimiser, epochs, device) -> None:
-        self.manifest, self.model, self.optimiser, self.epochs, self.device = manifest, model, optimiser, epochs, device
-        self.ids, self.dense, self.labels = (torch.from_numpy(a) for a in (rows.ids, rows.dense, rows.labels))
-        self.batch_size = manifest.hyperparameters.batch_size
-        self.steps = math.ceil(len(rows) / self.batch_size)
-        self.at = Position()
-        self.path = manifest.work_dir / "checkpoint.pt"
-        self.fingerprint = _fingerprint(manifest, rows)
+    def __init__(self, settings: Settings, rows: Rows, parent: Checkpoint | None, watch: Watch) -> None:
+        self.settings, self.rows, self.parent, self.watch = settings, rows, parent, watch
+        self.at = Position(batch_size=settings.hyperparameters.batch_size)
+        self.ledger = Ledger({})
+        self.is_tuning = True
+        self.resumed: dict | None = None
+        self.tensors: Callable[[], dict[str, Tensor]] = lambda: self.resumed or {}
+        self.fingerprint = _fingerprint(settings, rows, parent)
+        if watch.saved is not None:
+            self._resume(watch.saved)
+        self.began = self.last_saved = time.monotonic()
 
-    def to_the_end(self, stop) -> float:
+    def choose(self, given: Tuned | None) -> Tuned:
+        """The rates and epochs of a training in full: as given, as configured, or found by trying."""
+        if given is None and not self.settings.hyperparameters.tune:
+            return Tuned()
+        if given is not None and given.epochs is not None:
+            return given
+        self.ledger.on_result = self._note_trial
+        while True:
+            try:
+                rates = replace(self.settings.hyperparameters, batch_size=self.at.batch_size)
+                settings = replace(self.settings, hyperparameters=rates)
+                tuned = tune(settings, self.rows, self.ledger, self._leave_if_asked, given)
+                break
+            except RuntimeError as error:
+                self._halve_batch(error)
+        self._take_time()
+        return tuned
+
+    def to_the_end(self, prepared: Prepared, tuned: Tuned) -> float:
         """Run the remaining epochs and return the mean loss of the last one, taken while it was trained."""
-        began = reported = saved = time.monotonic()
-        steps_here, loss = 0, math.nan
-        while self.at.epoch < self.epochs:
-            order = _order_of_epoch(len(self.labels), self.manifest.seed, self.at.epoch)
-            while self.at.step < self.steps:
-                start = self.at.step * self.batch_size
-                self.train_batch(order[start : start + self.batch_size])
-                steps_here += 1
+        learner, examples = prepared.learner, prepared.examples
+        self.tensors = learner.state
+        if self.resumed is not None:
+            learner.load(self.resumed)
+        rates, epochs = pace(self.settings, prepared.strategy, tuned), epochs_of(self.settings, prepared.strategy, tuned)
+        total, loss = len(prepared.by_time), math.nan
+        began, reported, here = time.monotonic(), time.monotonic(), 0
+        self.is_tuning, self.began = False, began
+        losses: list[Tensor] = []
+        while self.at.epoch < epochs:
+            order = examples.places(prepared.order(self.settings.seed, self.at.epoch))
+            while self.at.row < total:
+                size = self.at.batch_size
+                steps = math.ceil(total / size)
+                step = self.at.epoch * steps + self.at.row // size
+                batch = order[self.at.row : self.at.row + size]
+                try:
+                    losses.append(learner.step(examples.at(batch), rates.at(step, steps * epochs)).sum())
+                except RuntimeError as error:
+                    self._halve_batch(error)
+                    learner.layers.zero_grad()
+                    continue
+                self.at.row += len(batch)
+                here += len(batch)
                 now = time.monotonic()
-                if now - reported >= REPORT_EVERY_SECONDS or self.at.step == self.steps:
-                    self.report(steps_here / max(now - began, 1e-9))
+                if now - reported >= REPORT_EVERY_SECONDS or self.at.row == total:
+                    self._count(losses)
+                    speed = here / max(now - began, 1e-9)
+                    self._report(epochs, total, speed)
                     reported = now
-                if stop():
-                    self.save()
-                    raise Stopped(f"stopped in epoch {self.at.epoch + 1} of {self.epochs}; saved {self.path}")
-                if now - saved >= self.manifest.checkpoint_every_seconds:
-                    self.save()
-                    saved = now
-            loss = self.at.loss
-            self.at = Position(epoch=self.at.epoch + 1)
+                self._leave_if_asked(losses)
+                self._save_if_due(losses)
+            loss = self.at.loss_sum / max(1, total)
+            self.at = replace(self.at, epoch=self.at.epoch + 1, row=0, loss_sum=0.0, examples=self.at.examples + total)
+        self._take_time()
         return loss
 
-    def train_batch(self, batch: Tensor) -> None:
-        labels = self.labels[batch].to(self.device)
-        logits = self.model(self.ids[batch].to(self.device), self.dense[batch].to(self.device))
-        loss = binary_cross_entropy_with_logits(logits, labels)
-        if not math.isfinite(loss.item()):
+    def finish(self, prepared: Prepared, tuned: Tuned, loss: float) -> Learned:
+        learner, settings = prepared.learner, self.settings
+        tensors = {name: value.detach().cpu().clone() for name, value in learner.state().items()}
+        for name, value in tensors.items():
+            if not torch.isfinite(value).all():
+                raise NumericalError(f"{name} is not finite after training; lower hyperparameters.learningRate")
+        rates = pace(settings, prepared.strategy, tuned).rates
+        seconds = round(self.at.seconds, 3)
+        results = {what: loss if math.isfinite(loss) else None for what, loss in self.ledger.results.items()}
+        result = {
+            "contractVersion": 2,
+            "strategy": prepared.strategy,
+            "metrics": {
+                "trainLogLoss": loss,
+                "dormantUnits": dormant_units(prepared),
+                "epochs": self.at.epoch,
+                "seconds": seconds,
+                "samplesPerSecond": round(self.at.examples / max(seconds, 1e-3)),
+                "tuningSeconds": round(self.at.tuning_seconds, 3),
+                "wideRate": rates.wide,
+                "embeddingRate": rates.embeddings,
+                "layerRate": rates.layers,
+            },
+            "examples": self.at.examples,
+            "seconds": seconds,
+            "tuned": {**asdict(tuned), "results": results},
+            "tuningExamples": self.ledger.examples,
+            "tuningSeconds": round(self.at.tuning_seconds, 3),
+            "warnings": self.watch.warnings.told,
+            "environment": _environment(learner.model.wide.device),
+            "featureStatistics": _feature_statistics(prepared, self.rows, settings),
+        }
+        checkpoint = Checkpoint(settings.features, settings.hyperparameters.hidden, prepared.encoding, tensors, tuned)
+        return Learned(served_model(prepared), checkpoint, result)
+
+    def _take_time(self) -> None:
+        """Add what has gone by since the last look to what is being done."""
+        now = time.monotonic()
+        name = "tuning_seconds" if self.is_tuning else "seconds"
+        setattr(self.at, name, getattr(self.at, name) + now - self.began)
+        self.began = now
+
+    def _count(self, losses: list[Tensor]) -> None:
+        """Add up the losses since the last look; looking at each step would wait for the device each time."""
+        if not losses:
+            return
+        found = torch.stack(losses).double().sum().item()
+        losses.clear()
+        if not math.isfinite(found):
             raise NumericalError(
-                f"loss is {loss.item()} in epoch {self.at.epoch + 1}, step {self.at.step + 1} of {self.steps}; "
+                f"the loss is {found} in epoch {self.at.epoch + 1}, row {self.at.row}; "
                 "lower hyperparameters.learningRate or look at the numeric features for absurd values"
             )
-        loss.backward()
-        self.optimiser.step()
-        clipped = logits.detach().clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
-        self.at.loss_sum += binary_cross_entropy_with_logits(clipped, labels, reduction="sum").item()
-        self.at.loss_rows += len(batch)
-        self.at.step += 1
+        self.at.loss_sum += found
 
-    def report(self, steps_per_second: float) -> None:
-        left = (self.epochs - self.at.epoch) * self.steps - self.at.step
-        emit(
-            "progress",
-            epoch=self.at.epoch + 1,
-            epochs=self.epochs,
-            step=self.at.step,
-            steps=self.steps,
-            samplesPerSecond=round(steps_per_second * self.batch_size),
-            loss=self.at.loss,
-            etaSeconds=round(left / steps_per_second, 1),
+    def _report(self, epochs: int, total: int, speed: float) -> None:
+        size = self.at.batch_size
+        left = (epochs - self.at.epoch) * total - self.at.row
+        self.watch.progress(
+            {
+                "epoch": self.at.epoch + 1,
+                "epochs": epochs,
+                "step": math.ceil(self.at.row / size),
+                "steps": math.ceil(total / size),
+                "samplesPerSecond": round(speed),
+                "loss": self.at.loss_sum / max(1, self.at.row),
+                "etaSeconds": round(left / speed, 1),
+            }
         )
 
-    def save(self) -> None:
-        """Write the checkpoint whole or not at all: a process killed meanwhile leaves the previous one."""
-        partial = self.path.with_suffix(".partial")
-        state = {"fingerprint": self.fingerprint, "position": asdict(self.at), "optimiser": self.optimiser.state}
-        torch.save({**state, "model": self.model.state_dict()}, partial)
-        partial.replace(self.path)
-        emit("checkpoint", path=str(self.path), epoch=self.at.epoch, step=self.at.step)
+    def _note_trial(self) -> None:
+        what, loss = next(reversed(self.ledger.results.items()))
+        self.watch.metric(f"tuning: {what}", loss if math.isfinite(loss) else None)
+        self._save_if_due()
 
-    def resume(self, warnings: Warnings) -> None:
-        """Go on from the checkpoint in the work folder, if there is one of the same training on the same rows."""
-        if not self.path.exists():
+    def _leave_if_asked(self, losses: list[Tensor] | None = None) -> None:
+        if self.watch.stop():
+            self._count(losses or [])
+            self._save()
+            raise Stopped(f"stopped in epoch {self.at.epoch + 1}, row {self.at.row}; the state is saved")
+
+    def _save_if_due(self, losses: list[Tensor] | None = None) -> None:
+        if time.monotonic() - self.last_saved >= self.watch.save_every_seconds:
+            self._count(losses or [])
+            self._save()
+
+    def _save(self) -> None:
+        if self.watch.save is not None:
+            self._take_time()
+            position = asdict(self.at)
+            ledger = {key: getattr(self.ledger, key) for key in ("results", "examples", "parts")}
+            self.watch.save(
+                {"fingerprint": self.fingerprint, "position": position, "ledger": ledger, "tensors": self.tensors()}
+            )
+        self.last_saved = time.monotonic()
+
+    def _resume(self, saved: dict) -> None:
+        if saved.get("fingerprint") != self.fingerprint:
+            self.watch.warnings.add(
+                "checkpointForeign", "the saved state belongs to another manifest or other rows: starts over"
+            )
             return
-        try:
-            state = torch.load(self.path, map_location=self.device, weights_only=True)
-            fingerprint = state["fingerprint"]
-        except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, LookupError, TypeError) as error:
-            warnings.add("checkpointUnreadable", f"cannot read {self.path} ({type(error).__name__}): starts over")
-            return
-        if fingerprint != self.fingerprint:
-            warnings.add("checkpointForeign", f"{self.path} belongs to another manifest or other rows: starts over")
-            return
-        self.model.load_state_dict(state["model"])
-        self.optimiser.state = state["optimiser"]
-        self.at = Position(**state["position"])
+        self.at = Position(**saved["position"])
+        self.ledger = Ledger(**saved["ledger"])
+        self.resumed = saved["tensors"] or None
+
+    def _halve_batch(self, error: RuntimeError) -> None:
+        """Once, and only when memory was the reason; the rows of the failed batch come again. One of several processes
+        can not go back by itself."""
+        asked = self.settings.hyperparameters.batch_size
+        if not _is_out_of_memory(error) or self.at.batch_size < asked or asked == 1 or exchange_of_process().size > 1:
+            raise error
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self.at.batch_size = asked // 2
+        self.watch.warnings.add("batchHalved", f"out of memory: goes on with a batch of {self.at.batch_size} rows")
 
 
-def _set_up_torch(manifest: Manifest) -> torch.device:
-    torch.manual_seed(manifest.seed)
-    torch.set_num_threads(manifest.threads)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
-@torch.no_grad()
-def _initial_model(manifest: Manifest, rows: Rows, warnings: Warnings, warm: bool) -> RankingModel:
-    model = RankingModel(manifest.features, manifest.hyperparameters.hidden)
-    mean, deviation = measure(torch.from_numpy(rows.dense), model.is_log1p)
-    model.mean.copy_(mean)
-    model.deviation.copy_(deviation)
-    if warm:
-        loaded = load_parent(model, read_checkpoint(manifest.warm_start), warnings)
-        if manifest.hyperparameters.freeze_base:
-            freeze_base(model, loaded)
-    else:
-        # Begin at the base rate: otherwise the first steps are spent on finding it.
-        rate = min(max(float(rows.labels.mean(dtype=np.float64)), 1e-6), 1 - 1e-6)
-        model.layers[-1].bias.fill_(math.log(rate / (1 - rate)))
-    return model
+def dormant_units(prepared: Prepared) -> float:
+    """Share of the hidden units whose mean activation over the newest rows is below DORMANT_BELOW of their layer's."""
+    model, newest = prepared.learner.model, prepared.by_time[-DORMANT_ROWS:]
+    batch, dormant, units = prepared.examples.at(newest), 0, 0
+    with torch.no_grad():
+        x = torch.cat(
+            [model.embedding(dim)[model.embedding_rows(batch.cells, dim)].flatten(1) for dim in model.tables.columns]
+            + ([model.standardise(batch.dense)] if model.numeric else []),
+            dim=1,
+        )
+        for layer in model.layers[:-1]:
+            x = torch.relu(layer(x))
+            activation = x.mean(dim=0)
+            dormant += int((activation <= DORMANT_BELOW * activation.mean()).sum())
+            units += len(activation)
+    return dormant / max(1, units)
 
 
-def _order_of_epoch(count: int, seed: int, epoch: int) -> Tensor:
-    """A permutation that depends on nothing but seed and epoch, so that a resumed run needs no generator state."""
-    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
-    return torch.randperm(count, generator=generator)
-
-
-def _fingerprint(manifest: Manifest, rows: Rows) -> str:
-    """Says whether a checkpoint belongs to this training: everything that matters but the folders."""
-    rates = asdict(manifest.hyperparameters)
-    features = [asdict(feature) for feature in manifest.features]
-    digest = hashlib.sha256(json.dumps([features, manifest.strategy, rates, manifest.seed]).encode())
-    for array in (rows.ids, rows.dense, rows.labels):
-        digest.update(np.ascontiguousarray(array))
-    if manifest.warm_start is not None and manifest.strategy == "warmStart":
-        digest.update(manifest.warm_start.read_bytes())
+def _fingerprint(settings: Settings, rows: Rows, parent: Checkpoint | None) -> str:
+    """Says whether a saved state belongs to this training: everything that matters but the folders."""
+    digest = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
+    for name in rows.__dataclass_fields__:
+        digest.update(np.ascontiguousarray(getattr(rows, name)))
+    if parent is not None:
+        digest.update(parent.tensors["wide"].numpy())
+        for vocabulary in parent.encoding.vocabularies:
+            digest.update(vocabulary.ids)
     return digest.hexdigest()
 
 
@@ -222,12 +339,17 @@ def _environment(device: torch.device) -> dict[str, str]:
     }
 
 
-def _feature_statistics(model: RankingModel, rows: Rows) -> dict[str, dict]:
-    """Per feature the share that was missing; of numbers also the mean and deviation the graph standardises with."""
-    statistics = {}
-    for column, feature in enumerate(model.categorical):
-        statistics[feature.name] = {"missing": float((rows.ids[:, column] == 0).mean())}
-    for column, feature in enumerate(model.numeric):
+def _feature_statistics(prepared: Prepared, rows: Rows, settings: Settings) -> dict[str, dict]:
+    """Per feature the share that was missing; of ids also the rows of the table and the share of rare ones, of numbers
+    the mean and deviation the graph standardises with."""
+    statistics, model = {}, prepared.learner.model
+    for column, feature in enumerate(settings.categorical):
+        statistics[feature.name] = {
+            "missing": float((rows.ids[:, column] == 0).mean()),
+            "rows": prepared.encoding.vocabularies[column].size,
+            "rare": float((prepared.examples.cells[:, column] == 1).float().mean()),
+        }
+    for column, feature in enumerate(settings.numeric):
         statistics[feature.name] = {
             "missing": float(np.isnan(rows.dense[:, column]).mean()),
             "mean": model.mean[column].item(),

@@ -1,114 +1,194 @@
-"""Starts a model from the champion's checkpoint: what fits is loaded, what does not is said and begins anew."""
+"""Starts a model from its parent's checkpoint: what fits is loaded, what does not is said and begins anew.
 
-import pickle
+Rows of tables go by id and not by place, so a vocabulary that grew or shrank keeps what it knew.
+"""
+
 from dataclasses import dataclass
-from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import InputError
+from .checkpoint import Checkpoint
+from .dataset import Rows
+from .encoding import Encoding, quantile_edges
 from .events import Warnings
-from .manifest import Categorical, Feature, Numeric
-from .model import RankingModel, input_columns
+from .learner import Learner
+from .manifest import Categorical, Feature, Numeric, Settings
+from .model import RankingModel, Tables, input_columns
+from .vocabulary import Vocabulary, grow
 
 FIRST_LAYER = "layers.0.weight"
 TRAINED_SHARE_OF_FROZEN = 0.25
+# The origin of a row that the parent's table does not have.
+NOWHERE = -1
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """What `checkpoint.pt` holds: weights by name (with the numeric statistics) and the feature spec they belong to."""
+class Grown:
+    """The encoding of this training, and for each of its columns where the rows come from in the parent's tables."""
 
-    weights: dict[str, Tensor]
-    features: tuple[Feature, ...]
-
-
-def save_checkpoint(model: RankingModel, path: Path) -> None:
-    features = [{"kind": type(feature).__name__, **vars(feature)} for feature in model.features]
-    weights = {name: weight.cpu() for name, weight in model.state_dict().items()}
-    torch.save({"contractVersion": 1, "features": features, "model": weights}, path)
+    encoding: Encoding
+    # By column of the cells: rows of the parent's column (NOWHERE: begins at zero), and which ids are new.
+    origins: list[np.ndarray]
+    is_new: list[np.ndarray]
+    parent_columns: list[int | None]
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Raises InputError when the file is not a checkpoint of this trainer. `module.` prefixes (DDP) are stripped."""
-    try:
-        document = torch.load(path, map_location="cpu", weights_only=True)
-        kinds = {"Categorical": Categorical, "Numeric": Numeric}
-        features = tuple(kinds[entry.pop("kind")](**entry) for entry in document["features"])
-        weights = {name.removeprefix("module."): weight for name, weight in document["model"].items()}
-        if not all(isinstance(weight, Tensor) for weight in weights.values()):
-            raise TypeError("it holds weights that are no tensors")
-    except OSError as error:
-        raise InputError(f"warm start: cannot read {path}: {error.strerror}") from error
-    except (RuntimeError, pickle.UnpicklingError, EOFError, LookupError, TypeError, AttributeError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(
-            f"warm start: {path} is not a checkpoint of this trainer ({reason}); "
-            "restore the parent's artifact, or train with strategy full"
-        ) from error
-    return Checkpoint(weights, features)
+def grow_encoding(settings: Settings, rows: Rows, parent: Checkpoint | None) -> Grown:
+    """Vocabularies that saw these rows; bin edges of the parent where it has them, else the quantiles of these rows."""
+    rates = settings.hyperparameters
+    old = {} if parent is None else {_identity(feature): column for column, feature in enumerate(_in_cells(parent.features))}
+    # Replayed history was counted when it was fresh.
+    counted = rows.fresh if parent is not None else np.ones(len(rows), dtype=bool)
+    vocabularies, origins, news, columns = [], [], [], []
+    for at, feature in enumerate(settings.categorical):
+        column = old.get(_identity(feature))
+        known = Vocabulary() if column is None else parent.encoding.vocabularies[column]
+        grown = grow(
+            known,
+            rows.ids[counted, at],
+            rows.time_ms[counted],
+            admit_after=rates.admit_after,
+            expire_after_ms=rates.expire_after_ms,
+            capacity=feature.buckets,
+        )
+        vocabularies.append(grown.vocabulary)
+        origins.append(np.full(grown.vocabulary.size, NOWHERE) if column is None else grown.origin)
+        news.append(grown.is_new)
+        columns.append(column)
+    edges = quantile_edges(rows.dense)
+    for at, feature in enumerate(settings.numeric):
+        column = old.get(_identity(feature))
+        if column is not None:
+            edges[at] = parent.encoding.edges[column - len(parent.encoding.vocabularies)]
+        columns.append(column)
+    encoding = Encoding(tuple(vocabularies), edges, rates.positions)
+    if rates.positions:
+        same = parent is not None and parent.encoding.positions == rates.positions
+        columns.append(len(parent.encoding.sizes) - 1 if same else None)
+    for column, size in list(zip(columns, encoding.sizes))[len(origins) :]:
+        origins.append(np.full(size, NOWHERE) if column is None else np.arange(size))
+        news.append(np.zeros(size, dtype=bool))
+    return Grown(encoding, origins, news, columns)
 
 
-def load_parent(model: RankingModel, parent: Checkpoint, warnings: Warnings) -> set[str]:
-    """Load the tensors whose shape fits, and of the first layer the columns of features both models have.
+def load_parent(learner: Learner, grown: Grown, parent: Checkpoint, warnings: Warnings) -> set[str]:
+    """Load what fits, with its optimiser state. Returns the names of the layers' tensors that were loaded.
 
-    Numeric statistics of known features are the parent's: its weights were trained on that scale. Columns of a number
-    the parent did not know begin at zero, so that the start is the parent's own function.
-    Returns the names of the tensors that were loaded (wholly or, the first layer, partly).
+    Of the first layer the columns of features that both models have are loaded; columns of a number that the parent did
+    not know begin at zero, so that the start is the parent's own function. Numeric statistics of known features are the
+    parent's: its weights were trained on that scale.
     """
-    own = model.state_dict()  # shares its tensors with the model: writing to them is loading
-    known = {feature.name: feature for feature in parent.features}
-    shared = [feature for feature in model.features if known.get(feature.name) == feature]
+    model = learner.model
+    _load_tables(learner, grown, parent)
+    _load_statistics(model, parent)
+    known = {_identity(feature) for feature in parent.features}
+    missing = [feature.name for feature in model.features if _identity(feature) not in known]
+    if missing:
+        warnings.add("newFeatures", f"the parent does not know {', '.join(missing)} as declared; begins anew")
     loaded = set()
-    for name, weight in own.items():
-        if name in ("mean", "deviation"):
-            _carry_statistics(weight, model, parent, name)
-        elif name == FIRST_LAYER and parent.features != model.features:
-            if name in parent.weights and len(parent.weights[name]) == len(weight):
-                _carry_columns(weight, model, parent, shared)
-                loaded.add(name)
-                names = [feature.name for feature in model.features if feature not in shared]
-                if names:
-                    warnings.add("newFeatures", f"the parent does not know {', '.join(names)} as declared; begins anew")
-            else:
-                _warn_skipped(name, weight, parent, warnings)
-        elif name in parent.weights and parent.weights[name].shape == weight.shape:
-            weight.copy_(parent.weights[name])
+    own = learner.state()  # shares its tensors with the learner: writing to them is loading
+    for name in (name for name, _ in model.named_parameters()):
+        if name == FIRST_LAYER and name in parent.tensors and len(parent.tensors[name]) == len(own[name]):
+            _load_columns(own, parent, model.features)
+            loaded.add(name)
+        elif name in parent.tensors and parent.tensors[name].shape == own[name].shape:
+            for part in _with_state(name):
+                own[part].copy_(parent.tensors[part])
             loaded.add(name)
         else:
-            _warn_skipped(name, weight, parent, warnings)
-    for name in sorted(parent.weights.keys() - own.keys()):
-        warnings.add("tensorUnused", f"{name} of the parent has no place in this model; left out")
+            found = f"is {tuple(parent.tensors[name].shape)}" if name in parent.tensors else "is not"
+            shape = tuple(own[name].shape)
+            warnings.add("tensorSkipped", f"{name} {found} in the parent, expected {shape}; begins anew")
     return loaded
 
 
-def freeze_base(model: RankingModel, loaded: set[str]) -> None:
-    """Leave the top quarter of the layers (at least one) to train; what was not loaded trains too, it knows nothing."""
-    blocks = model.blocks()
+def base_to_freeze(model: RankingModel, loaded: set[str]) -> set[str]:
+    """All but the top quarter of the layers (at least one): names for `Learner.freeze`.
+
+    What was not loaded trains too, it knows nothing.
+    """
+    blocks = [{"embeddings"}] if model.tables.columns else []
+    blocks += [{f"{index}.weight", f"{index}.bias"} for index in range(len(model.layers))]
     trained = max(1, round(len(blocks) * TRAINED_SHARE_OF_FROZEN))
-    base = {id(weight) for block in blocks[:-trained] for weight in block.parameters()}
-    for name, weight in model.named_parameters():
-        weight.requires_grad_(id(weight) not in base or name not in loaded)
+    base = set().union(*blocks[:-trained])
+    return {name for name in base if name == "embeddings" or f"layers.{name}" in loaded}
 
 
-def _carry_statistics(own: Tensor, model: RankingModel, parent: Checkpoint, name: str) -> None:
-    parents = [feature for feature in parent.features if isinstance(feature, Numeric)]
-    for index, feature in enumerate(model.numeric):
-        if feature in parents and name in parent.weights:
-            own[index] = parent.weights[name][parents.index(feature)]
+def _load_tables(learner: Learner, grown: Grown, parent: Checkpoint) -> None:
+    old_tables, new_tables = Tables(parent.features, parent.encoding.sizes), learner.model.tables
+    own = learner.state()
+    wide = np.concatenate(
+        [
+            _moved(origin, None if column is None else old_tables.starts[column])
+            for origin, column in zip(grown.origins, grown.parent_columns)
+        ]
+    )
+    is_new = np.concatenate(grown.is_new)
+    _take(own["wide"], parent.tensors["wide"], wide)
+    _take(own["wide.square"], parent.tensors["wide.square"], np.where(is_new, NOWHERE, wide))
+    for dim, columns in new_tables.columns.items():
+        name = f"embedding_{dim}"
+        if dim not in old_tables.columns:
+            continue
+        starts = dict(zip(old_tables.columns[dim], old_tables.offsets(dim)))
+        rows = np.concatenate([_moved(grown.origins[at], starts.get(grown.parent_columns[at])) for at in columns])
+        fresh = np.concatenate([grown.is_new[at] for at in columns])
+        _take(own[name], parent.tensors[name], rows)
+        for part in ("steps", "mean", "square"):
+            _take(own[f"{name}.{part}"], parent.tensors[f"{name}.{part}"], np.where(fresh, NOWHERE, rows))
 
 
-def _carry_columns(own: Tensor, model: RankingModel, parent: Checkpoint, shared: list[Feature]) -> None:
-    here, there = input_columns(model.features), input_columns(parent.features)
-    for feature in model.features:
-        if feature in shared:
-            own[:, here[feature.name]] = parent.weights[FIRST_LAYER][:, there[feature.name]]
+def _moved(origin: np.ndarray, start: int | None) -> np.ndarray:
+    """Rows of one column -> rows of the table that it is a part of."""
+    return np.full(len(origin), NOWHERE) if start is None else np.where(origin == NOWHERE, NOWHERE, origin + start)
+
+
+def _take(own: Tensor, theirs: Tensor, rows: np.ndarray) -> None:
+    """own[i] = theirs[rows[i]]; zero where there is none."""
+    index = torch.from_numpy(rows)
+    values = theirs[index.clamp(min=0)]
+    values[index == NOWHERE] = 0.0
+    own.copy_(values)
+
+
+def _load_statistics(model: RankingModel, parent: Checkpoint) -> None:
+    places = {_identity(feature): at for at, feature in enumerate(_of(Numeric, parent.features))}
+    for at, feature in enumerate(model.numeric):
+        if _identity(feature) in places:
+            for name in ("mean", "deviation"):
+                getattr(model, name)[at] = parent.tensors[name][places[_identity(feature)]]
+
+
+def _load_columns(own: dict[str, Tensor], parent: Checkpoint, features: tuple[Feature, ...]) -> None:
+    here, there = input_columns(features), input_columns(parent.features)
+    known = {_identity(feature) for feature in parent.features}
+    for feature in features:
+        if _identity(feature) in known:
+            for part in _with_state(FIRST_LAYER):
+                if own[part].dim() > 0:
+                    own[part][:, here[feature.name]] = parent.tensors[part][:, there[feature.name]]
         elif isinstance(feature, Numeric):
-            own[:, here[feature.name]] = 0.0
+            own[FIRST_LAYER][:, here[feature.name]] = 0.0
+    own[f"{FIRST_LAYER}.step"].copy_(parent.tensors[f"{FIRST_LAYER}.step"])
 
 
-def _warn_skipped(name: str, own: Tensor, parent: Checkpoint, warnings: Warnings) -> None:
-    theirs = parent.weights.get(name)
-    found = "is not in the parent" if theirs is None else f"is {tuple(theirs.shape)} in the parent"
-    warnings.add("tensorSkipped", f"{name} {found}, expected {tuple(own.shape)}; begins anew")
+def _with_state(name: str) -> list[str]:
+    return [name, *(f"{name}.{part}" for part in ("step", "exp_avg", "exp_avg_sq"))]
+
+
+def _identity(feature: Feature) -> tuple:
+    """What makes two declarations the same table: not the most rows it may have."""
+    if isinstance(feature, Categorical):
+        return ("categorical", feature.name, feature.dim)
+    return ("numeric", feature.name, feature.transform)
+
+
+def _of(kind: type, features: tuple[Feature, ...]) -> list[Feature]:
+    return [feature for feature in features if isinstance(feature, kind)]
+
+
+def _in_cells(features: tuple[Feature, ...]) -> list[Feature]:
+    """In the order of the cells' columns."""
+    return [*_of(Categorical, features), *_of(Numeric, features)]

@@ -1,66 +1,114 @@
-"""RowSparseAdamW against the textbook, and what it does differently for embedding tables."""
+"""The optimisers against PyTorch's dense ones, and what they do differently for tables."""
 
-import numpy as np
 import pytest
 import torch
 
-from freshet_trainer.optimiser import RowSparseAdamW
+from freshet_trainer.optimiser import EPSILON, DenseAdamW, RowAdagrad, RowAdamW
 
 RATE, DECAY, STEPS = 0.05, 0.3, 6
+ROWS = torch.tensor([2, 0, 3, 1])
 
 
-def gradients(seed: int = 0) -> list[np.ndarray]:
-    rng = np.random.default_rng(seed)
-    return [rng.normal(size=(4, 3)).astype(np.float32) for _ in range(STEPS)]
+def gradients(*shape: int, seed: int = 0) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=generator) for _ in range(STEPS)]
 
 
-def textbook(weight: np.ndarray, gradients: list[np.ndarray]) -> np.ndarray:
-    """Algorithm 2 of Loshchilov and Hutter, with PyTorch's convention that the rate scales the decay."""
-    weight, mean, square = weight.astype(np.float64), 0.0, 0.0
-    for step, gradient in enumerate(gradients, start=1):
-        weight = weight - RATE * DECAY * weight
-        mean = 0.9 * mean + 0.1 * gradient
-        square = 0.999 * square + 0.001 * gradient**2
-        weight = weight - RATE * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
-    return weight
+def table() -> torch.Tensor:
+    return torch.linspace(-1, 1, 12).reshape(4, 3)
 
 
-def sparse(gradient: np.ndarray, rows: list[int]) -> torch.Tensor:
-    values = torch.from_numpy(gradient[rows])
-    return torch.sparse_coo_tensor(torch.tensor([rows]), values, gradient.shape, check_invariants=True)
-
-
-@pytest.mark.parametrize("kind", ["dense", "sparse"])
-def test_rows_seen_in_every_step_follow_adamw(kind):
-    start = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
-    weight = torch.nn.Parameter(torch.from_numpy(start.copy()))
-    optimiser = RowSparseAdamW({"w": weight}, RATE, DECAY)
-    for gradient in gradients():
-        weight.grad = torch.from_numpy(gradient) if kind == "dense" else sparse(gradient, [2, 0, 3, 1])
+def reference(start: torch.Tensor, gradients: list[torch.Tensor], make) -> torch.Tensor:
+    """`start` after steps of a dense optimiser of PyTorch."""
+    weight = torch.nn.Parameter(start.clone())
+    optimiser = make([weight])
+    for gradient in gradients:
+        weight.grad = gradient.clone()
         optimiser.step()
-        assert weight.grad is None
-    np.testing.assert_allclose(weight.detach().numpy(), textbook(start, gradients()), rtol=1e-5, atol=1e-6)
+    return weight.detach()
+
+
+def adamw(weights):
+    return torch.optim.AdamW(weights, lr=RATE, eps=EPSILON, weight_decay=DECAY)
+
+
+def adagrad(weights):
+    return torch.optim.Adagrad(weights, lr=RATE, eps=EPSILON)
+
+
+def test_rows_seen_in_every_step_follow_adamw():
+    weight = table()
+    optimiser = RowAdamW(weight, DECAY)
+    for gradient in gradients(4, 3):
+        optimiser.step(ROWS, gradient[ROWS], RATE)
+    torch.testing.assert_close(weight, reference(table(), gradients(4, 3), adamw), rtol=1e-5, atol=1e-6)
 
 
 def test_a_row_counts_only_the_steps_it_was_seen_in():
-    start = np.ones((4, 3), dtype=np.float32)
-    weight = torch.nn.Parameter(torch.from_numpy(start.copy()))
-    optimiser = RowSparseAdamW({"w": weight}, RATE, DECAY)
-    for step, gradient in enumerate(gradients()):
-        weight.grad = sparse(gradient, [1] if step % 2 == 0 else [1, 3])
-        optimiser.step()
-    after = weight.detach().numpy()
-    np.testing.assert_array_equal(after[[0, 2]], start[[0, 2]])
-    np.testing.assert_allclose(after[1], textbook(start, gradients())[1], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(after[3], textbook(start, gradients()[1::2])[3], rtol=1e-5, atol=1e-6)
+    weight = table()
+    optimiser = RowAdamW(weight, DECAY)
+    for step, gradient in enumerate(gradients(4, 3)):
+        rows = torch.tensor([1] if step % 2 == 0 else [1, 3])
+        optimiser.step(rows, gradient[rows], RATE)
+    assert torch.equal(weight[[0, 2]], table()[[0, 2]])
+    assert optimiser.state["steps"].flatten().tolist() == [0, STEPS, 0, STEPS // 2]
+    torch.testing.assert_close(weight[1], reference(table(), gradients(4, 3), adamw)[1], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(weight[3], reference(table(), gradients(4, 3)[1::2], adamw)[3], rtol=1e-5, atol=1e-6)
 
 
 def test_an_id_that_is_in_a_batch_twice_is_one_step_with_the_summed_gradient():
-    once, twice = (torch.nn.Parameter(torch.zeros(4, 3)) for _ in range(2))
-    one = RowSparseAdamW({"w": once}, RATE, DECAY)
-    two = RowSparseAdamW({"w": twice}, RATE, DECAY)
-    gradient = np.array([[1.0, 2.0, 3.0]] * 4, dtype=np.float32)
-    once.grad, twice.grad = sparse(2 * gradient, [1]), sparse(gradient, [1, 1])
-    one.step()
-    two.step()
+    once, twice = table(), table()
+    one, two = RowAdamW(once, DECAY), RowAdamW(twice, DECAY)
+    for gradient in gradients(1, 3):
+        one.step(torch.tensor([1]), 2 * gradient, RATE)
+        two.step(torch.tensor([1, 1]), gradient.repeat(2, 1), RATE)
     torch.testing.assert_close(once, twice)
+    assert two.state["steps"][1] == STEPS
+
+
+def test_a_rows_factor_scales_its_rate_and_its_decay():
+    weight = table()
+    optimiser = RowAdamW(weight, DECAY)
+    optimiser.factor[1] = 0.1
+    for gradient in gradients(4, 3):
+        optimiser.step(ROWS, gradient[ROWS], RATE)
+    slow = reference(
+        table(), gradients(4, 3), lambda weights: torch.optim.AdamW(weights, lr=RATE / 10, eps=EPSILON, weight_decay=DECAY)
+    )
+    torch.testing.assert_close(weight[1], slow[1], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(weight[0], reference(table(), gradients(4, 3), adamw)[0], rtol=1e-5, atol=1e-6)
+
+
+def test_the_bias_correction_holds_after_a_million_steps():
+    weight = torch.zeros(1, 3)
+    optimiser = RowAdamW(weight, 0.0)
+    optimiser.state["steps"].fill_(1_000_000.0)
+    optimiser.state["mean"].fill_(1.0)
+    optimiser.state["square"].fill_(1.0)
+    optimiser.step(torch.tensor([0]), torch.ones(1, 3), RATE)
+    torch.testing.assert_close(weight, torch.full((1, 3), -RATE))
+
+
+def test_weights_seen_in_every_step_follow_adagrad_and_others_stay():
+    weight = torch.linspace(-1, 1, 5)
+    optimiser = RowAdagrad(weight)
+    for gradient in gradients(4):
+        # Each occurrence brings half of the sum.
+        optimiser.step(torch.cat([ROWS, ROWS]), gradient[ROWS].repeat(2) / 2, RATE)
+    start = torch.linspace(-1, 1, 5)
+    torch.testing.assert_close(weight[:4], reference(start[:4], gradients(4), adagrad), rtol=1e-5, atol=1e-6)
+    assert weight[4] == start[4]
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_layers_follow_adamw_and_those_without_a_gradient_stay(frozen):
+    weights = [table().requires_grad_(), torch.ones(2).requires_grad_()]
+    optimiser = DenseAdamW(weights, DECAY)
+    for first, second in zip(gradients(4, 3), gradients(2, seed=1)):
+        weights[0].grad, weights[1].grad = first.clone(), None if frozen else second.clone()
+        optimiser.step(RATE)
+        assert weights[0].grad is None and weights[1].grad is None
+    torch.testing.assert_close(weights[0].detach(), reference(table(), gradients(4, 3), adamw))
+    expected = torch.ones(2) if frozen else reference(torch.ones(2), gradients(2, seed=1), adamw)
+    torch.testing.assert_close(weights[1].detach(), expected)
+    assert optimiser.state[weights[0]]["step"] == STEPS

@@ -1,4 +1,4 @@
-"""Cold training: it learns, it repeats itself to the byte, it can be stopped anywhere, and it says what went wrong."""
+"""Training in full: it learns, it repeats itself to the byte, and it can be stopped anywhere."""
 
 import json
 import os
@@ -9,93 +9,175 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import AGE, LENGTH, USER, Workplace, columns, log_loss, write_parquet
+import torch
+from synthetic import (
+    AGE,
+    ITEM,
+    LENGTH,
+    USER,
+    Workplace,
+    auc,
+    columns,
+    killed,
+    log_loss,
+    rows_of,
+    settings_of,
+    stopped,
+    write_parquet,
+)
 
-from freshet_trainer.__main__ import main, run
-from freshet_trainer.errors import Stopped
-from freshet_trainer.manifest import read_manifest
+from freshet_trainer.errors import InputError
+from freshet_trainer.events import Warnings
+from freshet_trainer.strategies import prepare
+from freshet_trainer.train import dormant_units, learn
 
 
-def train(place: Workplace) -> Workplace:
-    assert main([str(place.write())]) == 0
-    return place
-
-
-def stop_after(steps: int):
-    """What SIGTERM sets, true after so many steps."""
-    seen = []
-    return lambda: seen.append(True) or len(seen) >= steps
+def trainable(folder: Path, kind: str, parent: Workplace) -> Workplace:
+    """A training of each kind, short but with more than one step and save."""
+    if kind == "full":
+        return Workplace(folder)
+    if kind == "tuned":
+        hyperparameters = {"tune": True, "batchSize": 512, "epochs": 2}
+        return Workplace(folder, columns(2_000), hyperparameters=hyperparameters)
+    hyperparameters = {"epochs": 8, "batchSize": 64, "repair": {"shrink": 0.9, "perturb": 0.1}}
+    place = Workplace(folder, columns(600, seed=1), hyperparameters=hyperparameters)
+    place.change(snapshot={"replay": [write_parquet(folder / "replay.parquet", columns(300, seed=4))]})
+    return place.start_from(parent, kind)
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Workplace:
-    return train(Workplace(tmp_path_factory.mktemp("trained")))
+def parent(tmp_path_factory) -> Workplace:
+    return Workplace(tmp_path_factory.mktemp("parent")).train()
 
 
-def test_it_learns_what_can_be_known(tmp_path):
-    table = columns(4_000)
-    place = train(Workplace(tmp_path, table, hyperparameters={"epochs": 8}))
-    unseen = columns(2_000, seed=5)
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory, parent):
+    """What a training of each kind leaves when nothing disturbs it."""
+    done: dict[str, Workplace] = {}
+
+    def train(kind: str) -> Workplace:
+        if kind not in done:
+            done[kind] = trainable(tmp_path_factory.mktemp(kind), kind, parent).train()
+        return done[kind]
+
+    return train
+
+
+def test_it_learns_what_can_be_known():
+    table, unseen = columns(4_000), columns(2_000, seed=5)
+    probability = learn(settings_of(), rows_of(table)).predict(rows_of(unseen))
     base_rate = np.full(2_000, table["label"].mean())
-    assert log_loss(unseen["label"], place.predict(unseen)) < log_loss(unseen["label"], base_rate) - 0.1
+    assert log_loss(unseen["label"], probability) < log_loss(unseen["label"], base_rate) - 0.1
+    assert auc(unseen["label"], probability) > 0.75
+    assert probability.mean() == pytest.approx(unseen["label"].mean(), abs=0.03)
 
 
-def test_it_leaves_the_three_outputs_and_tells_its_progress(tmp_path, capsys):
-    place = train(Workplace(tmp_path))
-    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    last = [event for event in events if event["type"] == "progress"][-1]
-    assert (last["epoch"], last["epochs"], last["step"], last["steps"], last["etaSeconds"]) == (4, 4, 8, 8, 0.0)
-    assert last["samplesPerSecond"] > 0
-    assert sorted(path.name for path in place.output.iterdir()) == ["checkpoint.pt", "model.onnx", "result.json"]
-    result = place.result
-    assert (result["contractVersion"], result["epochs"], result["samples"]) == (1, 4, 1_000)
-    assert result["strategy"] == "full" and result["warnings"] == []
-    assert 0 < result["metrics"]["trainLogLoss"] < 0.7
-    assert last["loss"] == result["metrics"]["trainLogLoss"]
-    assert result["environment"].keys() >= {"python", "torch", "device", "threads"}
+@pytest.mark.parametrize("hidden", [(), (8,), (8, 8, 8)])
+def test_any_number_of_layers_will_do(hidden):
+    learned = learn(settings_of(hidden=hidden, epochs=1), rows_of(columns(500)))
+    assert 0 <= learned.result["metrics"]["dormantUnits"] <= 1
+    assert learned.result["metrics"]["trainLogLoss"] < 0.7
 
 
-def test_the_same_manifest_gives_the_same_bytes_in_any_folder(tmp_path, trained):
-    again = train(Workplace(tmp_path / "elsewhere"))
-    assert again.bytes("model.onnx") == trained.bytes("model.onnx")
-    assert again.bytes("checkpoint.pt") == trained.bytes("checkpoint.pt")
+@pytest.mark.parametrize("features", [[USER], [AGE, LENGTH], [LENGTH, USER, AGE, {**ITEM, "dim": 7}]])
+def test_any_kinds_of_features_will_do(features):
+    table = columns(500)
+    learned = learn(settings_of(features, epochs=1), rows_of(table, features))
+    assert learned.predict(rows_of(table, features)).shape == (500,)
 
 
-def test_another_seed_gives_another_model(tmp_path, trained):
-    assert train(Workplace(tmp_path, seed=2)).bytes("model.onnx") != trained.bytes("model.onnx")
+@pytest.mark.parametrize("name", ["type", "items", "keys", "training", "user id/ä"])
+def test_any_column_name_can_be_a_feature(tmp_path, name):
+    table = columns(200)
+    Workplace(tmp_path, {**table, name: table["user_id"]}, features=[{**USER, "name": name}]).train()
 
 
-@pytest.mark.parametrize("steps", [1, 8, 11, 32], ids=["first", "end of an epoch", "middle", "very last"])
-def test_stopped_and_resumed_gives_the_same_bytes(tmp_path, trained, steps):
+@pytest.mark.parametrize("clicked", [0, 1])
+def test_one_class_only_still_trains(clicked):
+    table = {**columns(300), "label": np.full(300, clicked, dtype=np.int8)}
+    assert np.abs(learn(settings_of(), rows_of(table)).predict(rows_of(table)) - clicked).max() < 0.01
+
+
+def test_one_row_is_enough():
+    learned = learn(settings_of(), rows_of(columns(1)))
+    assert learned.result["examples"] == 4 and np.isfinite(learned.predict(rows_of(columns(9)))).all()
+
+
+def test_units_that_say_nothing_are_dormant():
+    prepared = prepare(settings_of(hidden=(16, 8)), rows_of(columns(500)), None, Warnings(silent=True))
+    alive = dormant_units(prepared)
+    with torch.no_grad():
+        prepared.learner.model.layers[0].bias[:12] = -1e6
+    assert alive < 0.5 <= 12 / 24 <= dormant_units(prepared)
+
+
+def test_the_weights_of_rows_nobody_saw_stay_at_zero():
+    learned = learn(settings_of(admit_after=1), rows_of(columns(1_000)))
+    rare = learned.checkpoint.tensors["embedding_4"][[0, 1]]
+    assert (rare == 0).all(), "neither a missing nor a rare user was in the rows"
+
+
+def test_another_seed_gives_another_model(tmp_path, straight):
+    assert Workplace(tmp_path, seed=2).train().bytes("model.onnx") != straight("full").bytes("model.onnx")
+
+
+@pytest.mark.parametrize("kind", ["full", "tuned", "warmStart", "incremental", "online"])
+def test_the_same_manifest_gives_the_same_bytes_in_any_folder(tmp_path, parent, straight, kind):
+    again = trainable(tmp_path / "elsewhere", kind, parent).train()
+    for name in ("model.onnx", "checkpoint.pt", "predictions.parquet"):
+        assert again.bytes(name) == straight(kind).bytes(name), name
+
+
+@pytest.mark.parametrize(
+    ("kind", "steps"),
+    [
+        *(("full", steps) for steps in (1, 8, 11, 32)),
+        *(("tuned", steps) for steps in (1, 4, 30)),
+        *(("warmStart", steps) for steps in (1, 15, 30)),
+        *(("incremental", steps) for steps in (1, 9, 15)),
+        *(("online", steps) for steps in (1, 9, 15)),
+    ],
+)
+def test_stopped_and_resumed_gives_the_same_bytes(tmp_path, parent, straight, kind, steps):
+    place = trainable(tmp_path, kind, parent)
+    stopped(place, steps)
+    assert place.outputs == []
+    place.train()
+    for name in ("model.onnx", "checkpoint.pt"):
+        assert place.bytes(name) == straight(kind).bytes(name), name
+    assert place.result["metrics"]["trainLogLoss"] == straight(kind).result["metrics"]["trainLogLoss"]
+    assert place.result["examples"] == straight(kind).result["examples"]
+    assert place.warning_codes == straight(kind).warning_codes
+
+
+def test_stopped_at_every_third_step_gives_the_same_bytes(tmp_path, straight):
     place = Workplace(tmp_path)
-    with pytest.raises(Stopped, match="saved"):
-        run(read_manifest(place.write()), stop_after(steps))
-    assert not (place.output / "model.onnx").exists()
-    train(place)
-    assert place.bytes("model.onnx") == trained.bytes("model.onnx")
-    assert place.result["metrics"] == trained.result["metrics"]
+    for _ in range(10):
+        stopped(place, 3)
+    assert place.train().bytes("model.onnx") == straight("full").bytes("model.onnx")
 
 
-def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path, trained, capsys):
-    class Killed(Exception):
-        pass
-
-    def die_at_20(steps=[]):
-        steps.append(True)
-        if len(steps) == 20:
-            raise Killed
-
+def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path, straight, capsys):
     place = Workplace(tmp_path, checkpointEverySeconds=0)
-    with pytest.raises(Killed):
-        run(read_manifest(place.write()), die_at_20)
+    killed(place, 20)
     capsys.readouterr()
-    train(place)
+    place.train()
     saved = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"checkpoint"' in line]
-    assert (saved[0]["epoch"], saved[0]["step"]) == (2, 4)
-    assert place.bytes("model.onnx") == trained.bytes("model.onnx")
+    # Eight steps an epoch. The 20th step was not saved: it is the first again.
+    assert (saved[0]["epoch"], saved[0]["step"]) == (3, 4)
+    assert place.bytes("model.onnx") == straight("full").bytes("model.onnx")
 
 
-def test_sigterm_saves_a_checkpoint_and_the_next_process_finishes_the_same_model(tmp_path, trained):
+def test_time_is_counted_over_all_tries(tmp_path, monkeypatch):
+    clock = iter(range(0, 10**9, 10))
+    monkeypatch.setattr("freshet_trainer.train.time.monotonic", lambda: next(clock))
+    place = Workplace(tmp_path)
+    stopped(place, 30)
+    first = torch.load(place.work / "checkpoint.pt", weights_only=True)["position"]["seconds"]
+    assert place.train().result["metrics"]["seconds"] > first > 100
+
+
+def test_sigterm_saves_a_checkpoint_and_the_next_process_finishes_the_same_model(tmp_path, straight):
     place = Workplace(tmp_path)
     process = subprocess.Popen(
         [sys.executable, "-m", "freshet_trainer", str(place.write())],
@@ -104,81 +186,60 @@ def test_sigterm_saves_a_checkpoint_and_the_next_process_finishes_the_same_model
         text=True,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
     )
-    # The rows are read, PyTorch is not yet imported: the first step is still seconds away.
+    # Said before the first step, and the signal is looked at after each.
     assert json.loads(process.stdout.readline())["name"] == "trainingRows"
     process.send_signal(signal.SIGTERM)
     output, reason = process.communicate(timeout=120)
     assert process.returncode == 143
-    assert "stopped in epoch 1 of 4" in reason.strip().splitlines()[-1]
+    assert "the state is saved" in reason.strip().splitlines()[-1]
     assert json.loads(output.splitlines()[-1])["path"] == str(place.work / "checkpoint.pt")
-    assert list(place.output.iterdir()) == []
-    train(place)
-    assert place.bytes("model.onnx") == trained.bytes("model.onnx")
+    assert place.outputs == []
+    assert place.train().bytes("model.onnx") == straight("full").bytes("model.onnx")
 
 
 @pytest.mark.parametrize(
     ("spoil", "code"),
     [
         (lambda place: place.change(seed=3), "checkpointForeign"),
+        (lambda place: place.change(hyperparameters={"decay": 0.5}), "checkpointForeign"),
         (lambda place: write_parquet(place.folder / "train.parquet", columns(1_000, seed=9)), "checkpointForeign"),
+        (lambda place: torch.save({"some": "state"}, place.work / "checkpoint.pt"), "checkpointForeign"),
+        (lambda place: torch.save([1, 2], place.work / "checkpoint.pt"), "checkpointUnreadable"),
         (lambda place: (place.work / "checkpoint.pt").write_bytes(b"torn"), "checkpointUnreadable"),
+        (lambda place: (place.work / "checkpoint.pt").write_bytes(b""), "checkpointUnreadable"),
+        (lambda place: halve(place.work / "checkpoint.pt"), "checkpointUnreadable"),
     ],
-    ids=["other seed", "other rows", "torn file"],
+    ids=["other seed", "other rates", "other rows", "other trainer", "no state", "garbage", "empty", "torn"],
 )
 def test_a_checkpoint_of_something_else_is_not_resumed(tmp_path, spoil, code):
     place = Workplace(tmp_path)
-    with pytest.raises(Stopped):
-        run(read_manifest(place.write()), stop_after(11))
+    stopped(place, 11)
     spoil(place)
-    train(place)
-    assert place.warning_codes == [code]
+    assert place.train().warning_codes == [code]
+    fresh = Workplace(tmp_path / "fresh")
+    fresh.manifest |= {name: place.manifest[name] for name in ("seed", "hyperparameters", "snapshot")}
+    assert place.bytes("model.onnx") == fresh.train().bytes("model.onnx")
 
 
-def test_a_loss_that_is_not_a_number_ends_with_3_and_leaves_no_model(tmp_path, capsys):
-    place = Workplace(tmp_path, hyperparameters={"learningRate": 1e30})
-    assert main([str(place.write())]) == 3
-    assert "lower hyperparameters.learningRate" in capsys.readouterr().err.strip().splitlines()[-1]
-    assert list(place.output.iterdir()) == []
+def halve(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def test_weights_that_break_in_the_very_last_step_end_with_3(tmp_path, capsys):
-    changes = {"learningRate": 1e300, "epochs": 1, "batchSize": 1_000}
-    assert main([str(Workplace(tmp_path, hyperparameters=changes).write())]) == 3
-    assert "not finite after training" in capsys.readouterr().err.strip().splitlines()[-1]
-
-
-def test_replayed_rows_are_trained_on_too(tmp_path, trained):
+def test_replayed_rows_are_trained_on_too(tmp_path, straight):
     place = Workplace(tmp_path)
     place.change(snapshot={"replay": [write_parquet(tmp_path / "replay.parquet", columns(80, seed=4))]})
-    assert train(place).result["samples"] == 1_080
-    assert place.bytes("model.onnx") != trained.bytes("model.onnx")
+    assert place.train().result["examples"] == 4 * 1_080
+    assert place.bytes("model.onnx") != straight("full").bytes("model.onnx")
 
 
-def test_weight_decay_shrinks_only_the_rows_that_were_seen(tmp_path):
-    from freshet_trainer.warm_start import read_checkpoint
+def test_weight_decay_shrinks():
+    def norm(decay: float) -> float:
+        return learn(settings_of(weight_decay=decay), rows_of(columns(1_000))).checkpoint.tensors["embedding_4"].norm()
 
-    def table(name: str, decay: float):
-        place = train(Workplace(tmp_path / name, hyperparameters={"weightDecay": decay}))
-        return read_checkpoint(place.output / "checkpoint.pt").weights["tables.feature_user_id.weight"]
-
-    free, decayed = table("free", 0.0), table("decayed", 10.0)
-    assert decayed.norm() < 0.7 * free.norm()
-    assert int((free.abs().sum(dim=1) > 0).sum()) <= 40
+    assert norm(10.0) < 0.7 * norm(0.0)
 
 
-def test_one_class_only_still_trains(tmp_path):
-    table = columns(300)
-    place = train(Workplace(tmp_path, {**table, "label": np.zeros(300, dtype=np.int8)}))
-    assert place.predict(table).max() < 0.01
-
-
-@pytest.mark.parametrize("features", [[USER], [AGE, LENGTH]], ids=["ids only", "numbers only"])
-def test_one_kind_of_feature_is_enough(tmp_path, features):
-    place = train(Workplace(tmp_path, features=features))
-    assert place.predict(columns(7)).shape == (7,)
-
-
-@pytest.mark.parametrize("name", ["type", "items", "keys", "training"])
-def test_any_column_name_can_be_a_feature(tmp_path, name):
-    table = columns(200)
-    train(Workplace(tmp_path, {**table, name: table["user_id"]}, features=[{**USER, "name": name}]))
+def test_no_row_to_train_on_is_an_error_in_the_library_too():
+    rows = rows_of({**columns(20), "label": np.zeros(20)})
+    with pytest.raises(InputError, match="no row is left"):
+        learn(settings_of(negative_share=1e-9), rows)
