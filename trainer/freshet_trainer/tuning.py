@@ -24,7 +24,7 @@ MOST_ROWS = 500_000
 # With fewer there is nothing to choose by.
 LEAST_ROWS = 2_000
 FIRST_MODEL, EPOCHS_FROM = 0.5, 0.8
-# Of the newer half: about four hours each, of a window of a week two days' worth of updates.
+# Of the newer half: seven hours each where the window is a week, about a cycle or two.
 BLOCKS = 12
 # Of a block: enough differences to tell a gain from chance.
 PARTS = 8
@@ -109,26 +109,26 @@ class Search:
         return candidates[best] if gains[best] > LIKELY_GAIN else tuned
 
     def gain(self, candidate: Tuned, over: Tuned) -> float:
-        """How much smaller the candidate's losses are, in standard errors of the mean difference of the parts."""
-        gains = np.subtract(self.losses(over), self.losses(candidate))
-        return float(gains.mean() / max(gains.std(ddof=1) / len(gains) ** 0.5, 1e-12))
+        """How much smaller the candidate's losses are, in standard errors."""
+        return _gain(self.losses(over), self.losses(candidate))
 
     def losses(self, tuned: Tuned) -> list[float]:
-        """Losses of the newer half before it was trained on, means of parts of each block in the order of time."""
+        """Losses of the newer half before it was trained on, means of parts of each block in the order of time; NaN where
+        the run went astray."""
         rates = tuned.rates
         what = f"rate {tuned.learning_rate_factor:.4g}, wide {tuned.wide_learning_rate_factor:.4g}"
         if rates != Rates():
             what += f", updates {rates.known:g} {rates.new:g} {rates.dense:g}"
 
         def measure() -> float:
-            self.ledger.parts[what] = [part for block in self._blocks(tuned) for part in _means(block)]
+            self.ledger.parts[what] = [part for block in self._blocks(tuned) for part in _means(block, PARTS)]
             return float(np.mean(self.ledger.parts[what]))
 
         self._once(what, measure)
         return self.ledger.parts[what]
 
     def epochs(self, tuned: Tuned) -> Tuned:
-        """As many epochs over the older rows as make the newest fifth better."""
+        """As many epochs over the older rows as make the newest fifth clearly better."""
         most = self.settings.hyperparameters.epochs
         if most == 1:
             return replace(tuned, epochs=1)
@@ -138,14 +138,14 @@ class Search:
             known = int(len(prepared.by_time) * EPOCHS_FROM)
             before, held = prepared.by_time[:known], prepared.examples.at(prepared.by_time[known:])
             constant = Pace(pace(self.settings, "full", tuned).rates, warmup=0.0, decay=1.0)
-            best, best_loss = 1, np.inf
+            last: list[float] = []
             for epoch in range(most):
                 self._train(prepared, before, constant, seed=epoch)
-                loss = prepared.learner.losses(held).mean().item()
-                if not loss < best_loss:
-                    break
-                best, best_loss = epoch + 1, loss
-            return best
+                losses = _means(prepared.learner.losses(held), BLOCKS * PARTS)
+                if last and not _gain(last, losses) > CLEAR_GAIN:
+                    return epoch
+                last = losses
+            return most
 
         return replace(tuned, epochs=int(self._once("epochs", measure)))
 
@@ -175,14 +175,21 @@ class Search:
 
     def _once(self, what: str, measure: Callable[[], float]) -> float:
         if what not in self.ledger.results:
-            self.ledger.results[what] = measure()
+            found = measure()
+            self.ledger.results[what] = found if np.isfinite(found) else np.inf
             self.ledger.on_result()
         return self.ledger.results[what]
 
 
-def _means(losses: Tensor) -> list[float]:
-    """Of parts with equally many rows; where a run went astray, the largest loss there is."""
-    return [part.mean().nan_to_num(nan=LOGIT_LIMIT).item() for part in losses.double().tensor_split(PARTS) if len(part) > 0]
+def _means(losses: Tensor, parts: int) -> list[float]:
+    """Of parts with equally many rows, in their order."""
+    return [part.mean().item() for part in losses.double().tensor_split(parts) if len(part) > 0]
+
+
+def _gain(over: list[float], losses: list[float]) -> float:
+    """Mean of the differences in its standard errors; NaN counts as the largest loss there is."""
+    gains = np.subtract(*(np.nan_to_num(parts, nan=LOGIT_LIMIT) for parts in (over, losses)))
+    return float(gains.mean() / max(gains.std(ddof=1) / len(gains) ** 0.5, 1e-12))
 
 
 def _set_factors(prepared: Prepared, known: Tensor, rates: Rates) -> None:

@@ -11,6 +11,8 @@ from freshet_trainer.examples import examples_of
 from freshet_trainer.learner import Learner, StepRates
 from freshet_trainer.manifest import Categorical, Numeric
 from freshet_trainer.model import RankingModel
+from freshet_trainer.optimiser import FIRST_ROOT
+from freshet_trainer.optimiser import FIRST_ROOT
 
 FEATURES = (Categorical("a", 9, 4), Categorical("b", 9, 2), Categorical("c", 9, 4), Numeric("n", "none"))
 SIZES = (3, 4, 5, 21)
@@ -48,7 +50,7 @@ def test_steps_are_those_of_the_whole_model(weighted, distilled, share):
     wide = model.wide.requires_grad_()
     deep = torch.optim.AdamW(tables, lr=RATES.embeddings, weight_decay=DECAY)
     layers = torch.optim.AdamW(model.layers.parameters(), lr=RATES.layers, weight_decay=DECAY)
-    linear = torch.optim.Adagrad([wide], lr=RATES.wide, eps=1e-8)
+    linear = torch.optim.Adagrad([wide], lr=RATES.wide, eps=FIRST_ROOT)
     targets = examples.labels if examples.targets is None else examples.targets
     weights = torch.ones(ROWS) if examples.weights is None else examples.weights
     for _ in range(STEPS):

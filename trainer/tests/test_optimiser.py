@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from freshet_trainer.optimiser import EPSILON, DenseAdamW, RowAdagrad, RowAdamW
+from freshet_trainer.optimiser import EPSILON, FIRST_ROOT, DenseAdamW, RowAdagrad, RowAdamW
 
 RATE, DECAY, STEPS = 0.05, 0.3, 6
 ROWS = torch.tensor([2, 0, 3, 1])
@@ -33,7 +33,7 @@ def adamw(weights):
 
 
 def adagrad(weights):
-    return torch.optim.Adagrad(weights, lr=RATE, eps=EPSILON)
+    return torch.optim.Adagrad(weights, lr=RATE, eps=FIRST_ROOT)
 
 
 def test_rows_seen_in_every_step_follow_adamw():

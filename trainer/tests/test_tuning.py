@@ -107,7 +107,7 @@ def test_a_trial_that_a_newer_trainer_adds_does_not_lose_what_was_trained():
 
     steps = 20
     while not (state := stop_after(steps, None))["tensors"]:
-        steps += 3
+        steps += 8
     last_trial = next(reversed(state["ledger"]["results"]))
     del state["ledger"]["results"][last_trial]
     state = stop_after(1, state)
