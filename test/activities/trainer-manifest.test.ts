@@ -38,14 +38,14 @@ it('writes manifest version 2 with all that the config says of training', () => 
     snapshot: { splitMs: 1_234 },
     files: { train: ['/t'], replay: ['/r'], holdout: ['/h'] },
     devices: 2,
-    folder: '/work/c',
+    folder: '/training/c',
   });
 
   expect(manifest).toMatchObject({
     ...{ contractVersion: 2, line: 'l', cycleId: 'c', cutoffMs: 1_234, strategy: 'incremental', devices: 2 },
     snapshot: { train: ['/t'], replay: ['/r'], holdout: ['/h'] },
     warmStart: { checkpoint: '/artifacts/checkpoint' },
-    ...{ workDir: '/work/c/work', outputDir: '/work/c/output', checkpointEverySeconds: 60, seed: 1, threads: 1 },
+    ...{ workDir: '/training/c/work', outputDir: '/training/c/output', checkpointEverySeconds: 60, seed: 1, threads: 1 },
   });
   expect(Object.keys(manifest['hyperparameters'] as object).sort()).toEqual(
     [
@@ -66,7 +66,7 @@ it('says null for what the config leaves out', () => {
     plan: { strategy: 'full', repair: null, parent: null },
     snapshot: { splitMs: 1 },
     files: { train: [], replay: [], holdout: [] },
-    ...{ devices: 0, folder: '/work/c' },
+    ...{ devices: 0, folder: '/training/c' },
   });
 
   expect(hyperparameters).toMatchObject({ rates: null, recencyHalfLifeMs: null, repair: null });

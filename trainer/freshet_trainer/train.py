@@ -25,6 +25,7 @@ from .strategies import Prepared, epochs_of, pace, prepare
 from .tuning import Ledger, tune
 
 REPORT_EVERY_SECONDS = 1.0
+SIGN_OF_LIFE_SECONDS = 10.0
 # What PyTorch says, besides torch.OutOfMemoryError: of the CPU, of the device, of its libraries.
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
 DORMANT_ROWS = 10_000
@@ -117,7 +118,7 @@ class Run:
         self.fingerprint = _fingerprint(settings, rows, parent)
         if watch.saved is not None:
             self._resume(watch.saved)
-        self.began = self.last_saved = time.monotonic()
+        self.began = self.last_saved = self.last_sign = time.monotonic()
 
     def choose(self, given: Tuned | None) -> Tuned:
         """The rates and epochs of a training in full: as given, as configured, or found by trying."""
@@ -130,7 +131,7 @@ class Run:
             try:
                 rates = replace(self.settings.hyperparameters, batch_size=self.at.batch_size)
                 settings = replace(self.settings, hyperparameters=rates)
-                tuned = tune(settings, self.rows, self.ledger, self._leave_if_asked, given)
+                tuned = tune(settings, self.rows, self.ledger, self._look_up, given)
                 break
             except RuntimeError as error:
                 self._halve_batch(error)
@@ -250,6 +251,13 @@ class Run:
         what, loss = next(reversed(self.ledger.results.items()))
         self.watch.metric(f"tuning: {what}", loss if math.isfinite(loss) else None)
         self._save_if_due()
+
+    def _look_up(self) -> None:
+        """In the middle of a trial: leave if asked, and give a sign of life, or a long trial would be taken for a hang."""
+        self._leave_if_asked()
+        if time.monotonic() - self.last_sign >= SIGN_OF_LIFE_SECONDS:
+            self.watch.metric("tuningExamples", self.ledger.examples)
+            self.last_sign = time.monotonic()
 
     def _leave_if_asked(self, losses: list[Tensor] | None = None) -> None:
         if self.watch.stop():

@@ -56,6 +56,14 @@ def test_a_rate_that_is_far_off_is_moved_towards_a_good_one(learning_rate, expec
     assert losses[0] < losses[1]
 
 
+def test_a_long_trial_gives_signs_of_life(monkeypatch):
+    monkeypatch.setattr("freshet_trainer.train.SIGN_OF_LIFE_SECONDS", 0.0)
+    signs = []
+    watch = Watch(metric=lambda name, value: signs.append(value) if name == "tuningExamples" else None)
+    learned = learn(settings_of((USER,), tune=True, epochs=1), rows_of(columns(ROWS), (USER,)), watch=watch)
+    assert len(signs) > 10 and signs[-1] <= learned.result["tuningExamples"]
+
+
 def test_what_was_chosen_is_told_and_kept():
     learned = tuned(columns(ROWS), epochs=2)
     kept, told = learned.checkpoint.tuned, learned.result
