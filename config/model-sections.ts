@@ -158,7 +158,11 @@ export const trainingSection = z
         'Share of the devices among lines of one priority that wait: a thousand small lines do not starve a large one.',
       ),
     checkpointEvery: duration.default(60_000).describe('Real time. What a killed trainer loses at most.'),
-    timeout: duration.default(7_200_000).describe('Real time. A training that takes half a cycle is broken.'),
+    timeout: duration
+      .default(7_200_000)
+      .describe(
+        'Real time, of one try; all tries together, waiting included, may take twice that. A training that takes half a cycle is broken.',
+      ),
     minScoreChange: z
       .number()
       .min(0)
