@@ -85,24 +85,13 @@ def prepare(settings: Settings, rows: Rows, parent: Checkpoint | None, warnings:
     if not kept.any():
         raise InputError("snapshot: no row is left after negative down-sampling; raise hyperparameters.negativeShare")
     grown = grow_encoding(settings, rows, parent)
-    torch.manual_seed(settings.seed)
-    model = RankingModel(settings.features, rates.hidden, grown.encoding.sizes)
-    with torch.no_grad():
-        mean, deviation = measure(torch.from_numpy(rows.dense), model.is_log1p)
-        model.mean.copy_(mean)
-        model.deviation.copy_(deviation)
-    learner = Learner(model, rates.weight_decay, math.log(rates.negative_share))
-    if parent is None:
-        # Begin at the base rate: otherwise the first steps are spent on finding it.
-        rate = min(max(float(rows.labels.mean(dtype=np.float64)), 1e-6), 1 - 1e-6)
-        with torch.no_grad():
-            model.layers[-1].bias.fill_(math.log(rate / (1 - rate)))
-    else:
+    learner = _cold_learner(settings, rows, grown.encoding)
+    if parent is not None:
         loaded = load_parent(learner, grown, parent, warnings)
         if strategy == "warmStart":
             _forget_moments(learner)
             if rates.freeze_base:
-                learner.freeze(base_to_freeze(model, loaded))
+                learner.freeze(base_to_freeze(learner.model, loaded))
         if strategy == "incremental":
             _set_row_factors(learner, grown.is_new, incremental_rates(settings, parent.tuned))
     learner = on_device(learner, device)
@@ -111,7 +100,7 @@ def prepare(settings: Settings, rows: Rows, parent: Checkpoint | None, warnings:
         cells=cells,
         dense=rows.dense,
         labels=rows.labels,
-        targets=_targets(rows, cells, model, rates) if parent is not None and rates.distillation > 0 else None,
+        targets=_targets(rows, cells, learner.model, rates) if parent is not None and rates.distillation > 0 else None,
         weights=recency_weights(rows.time_ms, rates.recency_half_life_ms, kept) if rates.recency_half_life_ms else None,
     ).on(device)
     if parent is not None and rates.repair is not None and strategy != "online":
@@ -127,6 +116,21 @@ def prepare(settings: Settings, rows: Rows, parent: Checkpoint | None, warnings:
         fresh=by_time[rows.fresh[by_time]],
         replayed=by_time[~rows.fresh[by_time]],
     )
+
+
+@torch.no_grad()
+def _cold_learner(settings: Settings, rows: Rows, encoding: Encoding) -> Learner:
+    """First weights from the seed, statistics of the numbers and the base rate from these rows."""
+    rates = settings.hyperparameters
+    torch.manual_seed(settings.seed)
+    model = RankingModel(settings.features, rates.hidden, encoding.sizes)
+    mean, deviation = measure(torch.from_numpy(rows.dense), model.is_log1p)
+    model.mean.copy_(mean)
+    model.deviation.copy_(deviation)
+    # Otherwise the first steps are spent on finding the base rate. A parent's bias takes its place.
+    rate = min(max(float(rows.labels.mean(dtype=np.float64)), 1e-6), 1 - 1e-6)
+    model.layers[-1].bias.fill_(math.log(rate / (1 - rate)))
+    return Learner(model, rates.weight_decay, math.log(rates.negative_share))
 
 
 def pace(settings: Settings, strategy: str, tuned: Tuned) -> Pace:
@@ -159,10 +163,8 @@ def sampled(labels: np.ndarray, negative_share: float, seed: int) -> np.ndarray:
     return drawn | (labels == 1)
 
 
-def recency_weights(time_ms: np.ndarray, half_life_ms: float | None, kept: np.ndarray) -> np.ndarray:
+def recency_weights(time_ms: np.ndarray, half_life_ms: float, kept: np.ndarray) -> np.ndarray:
     """float32 [N]: halved with every half-life before the newest row; mean 1 over the rows that train."""
-    if half_life_ms is None:
-        return np.ones(len(time_ms), dtype=np.float32)
     weights = np.exp2((time_ms - time_ms.max()) / half_life_ms)
     return (weights / weights[kept].mean()).astype(np.float32)
 
@@ -185,8 +187,6 @@ def _targets(rows: Rows, cells: np.ndarray, parent: RankingModel, rates: Hyperpa
     What it says of all rows is turned into what holds among those that negative down-sampling leaves, as labels do.
     """
     share = rates.distillation
-    if share == 0:
-        return rows.labels
     told = predict(parent, cells, rows.dense)
     told = told / (told + (1 - told) * rates.negative_share)
     return ((1 - share) * rows.labels + share * told).astype(np.float32)
