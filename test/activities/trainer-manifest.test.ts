@@ -45,7 +45,13 @@ it('writes manifest version 2 with all that the config says of training', () => 
     ...{ contractVersion: 2, line: 'l', cycleId: 'c', cutoffMs: 1_234, strategy: 'incremental', devices: 2 },
     snapshot: { train: ['/t'], replay: ['/r'], holdout: ['/h'] },
     warmStart: { checkpoint: '/artifacts/checkpoint' },
-    ...{ workDir: '/training/c/work', outputDir: '/training/c/output', checkpointEverySeconds: 60, seed: 1, threads: 1 },
+    ...{
+      workDir: '/training/c/work',
+      outputDir: '/training/c/output',
+      checkpointEverySeconds: 60,
+      seed: 1,
+      threads: 1,
+    },
   });
   expect(Object.keys(manifest['hyperparameters'] as object).sort()).toEqual(
     [
