@@ -7,6 +7,7 @@ import {
 import type { Database, Queryable } from '../store/database.ts';
 import { once } from '../store/effects.ts';
 import { readClocks } from '../store/event-clock.ts';
+import { findRemoved } from '../store/removed-artifacts.ts';
 import {
   changeParent,
   childFromScratch,
@@ -61,7 +62,10 @@ async function parentFacts(
   return {
     version,
     ofChampion: parent === stableAtStart,
-    hasCheckpoint: checkpointSha256 !== null && updated !== null,
+    hasCheckpoint:
+      checkpointSha256 !== null &&
+      updated !== null &&
+      (await findRemoved(db, [checkpointSha256, updated])).length === 0,
     trainedInFullAtMs: lineage.trainedInFullAtMs ?? null,
     trainedWith: lineage.config?.training,
     dormantUnits: typeof training?.dormantUnits === 'number' ? training.dormantUnits : null,

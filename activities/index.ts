@@ -5,6 +5,8 @@ import { checkSnapshot } from './check-snapshot.ts';
 import type { DataDependencies, GpuDependencies, RolloutDependencies } from './dependencies.ts';
 import { endCycle, savePhases } from './end-cycle.ts';
 import { evaluateChallenger } from './evaluate-challenger.ts';
+import { extendHoldout } from './extend-holdout.ts';
+import { askForApproval, recordApproval } from './approval.ts';
 import { reportLateRollback } from './late-rollback.ts';
 import { promote } from './promote.ts';
 import { readShadow } from './read-shadow.ts';
@@ -18,7 +20,7 @@ import { trainChallenger } from './train-challenger.ts';
 
 /** Activities of the data queue. */
 export const createDataActivities = (deps: DataDependencies) =>
-  bindAll(deps, { takeSnapshot, checkSnapshot, checkParity, evaluateChallenger, registerVersion });
+  bindAll(deps, { takeSnapshot, checkSnapshot, checkParity, evaluateChallenger, extendHoldout, registerVersion });
 
 /** Activities of the gpu queue: one trainer at a time a device. */
 export const createGpuActivities = (deps: GpuDependencies) => bindAll(deps, { trainChallenger });
@@ -36,6 +38,8 @@ export const createRolloutActivities = (deps: RolloutDependencies) =>
     reportLateRollback,
     endCycle,
     savePhases,
+    askForApproval,
+    recordApproval,
     readTriggers,
     startTriggeredCycle,
   });

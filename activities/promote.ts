@@ -25,7 +25,8 @@ export async function promote(deps: RolloutDependencies, input: PromoteInput): P
     expectedEpoch: input.expectedEpoch,
     direct: input.direct,
     who: `cycle ${input.cycleId}`,
-    why: input.reasons.map((reason) => reason.message).join('; '),
+    // The gate's reasons stand in the cycle: a route says in a line why it came.
+    why: input.reasons[0]?.message ?? `promotion of version ${String(input.version)}`,
     reasons: input.reasons,
     effectKey: `${input.cycleId}/promote`,
     alert: cycleAlert(deps, { cycle, outcome: 'promoted', version: input.version, reasons: input.reasons }),

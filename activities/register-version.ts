@@ -1,11 +1,13 @@
-import type { Evaluation } from '../policy/gate.ts';
+import type { Evaluation } from '../policy/evaluation.ts';
+import type { GateVerdict } from '../policy/gate.ts';
 import type { Parity } from '../policy/parity.ts';
 import { trainedInFullAt, type TrainingDecision } from '../policy/training-strategy.ts';
-import type { Reason } from '../policy/verdict.ts';
 import { readCycle } from '../store/cycles.ts';
 import type { CycleRecord } from '../store/types.ts';
 import { createVersion, readVersion } from '../store/versions.ts';
 import type { DataDependencies } from './dependencies.ts';
+import type { ExtensionRecord } from './extend-holdout.ts';
+import { cardUrl } from './page-urls.ts';
 import { snapshotManifest } from './snapshot-files.ts';
 import type { TrainChallengerResult } from './train-challenger.ts';
 
@@ -17,18 +19,21 @@ export interface RegisterVersionInput {
   training: TrainChallengerResult;
   parity: Parity;
   evaluation: Evaluation;
-  gate: { kind: string; reasons: Reason[] };
+  /** On the holdout and the extensions that were used. */
+  gate: GateVerdict;
+  extensions: ExtensionRecord[];
 }
 
 /** Enters the challenger into the registry with its whole lineage (invariant 11). Repeating it returns the same number. */
 export async function registerVersion(
   deps: DataDependencies,
   input: RegisterVersionInput,
-): Promise<{ version: number }> {
+): Promise<{ version: number; cardUrl?: string | null }> {
   const cycle = await readCycle(deps.db, input.cycleId);
   const manifest = await snapshotManifest(deps.db, input.snapshotId);
   const { config, configHash, line, workflowId, runId, cycleId, parent } = cycle;
-  const { training, decided } = input;
+  const { training, decided, extensions } = input;
+  const evaluatedOn = extensions.flatMap(({ used, snapshotId }) => (used && snapshotId !== null ? [snapshotId] : []));
   const { version } = await createVersion(deps.db, {
     line,
     cycleId,
@@ -43,6 +48,7 @@ export async function registerVersion(
       parity: input.parity,
       evaluation: input.evaluation,
       gate: input.gate,
+      extensions,
       warnings: training.warnings,
     },
     lineage: {
@@ -56,6 +62,7 @@ export async function registerVersion(
         parentMs: await parentInFullAt(deps, cycle),
       }),
       snapshotId: input.snapshotId,
+      ...(evaluatedOn.length > 0 && { extensions: evaluatedOn }),
       trainerManifestSha256: training.trainerManifestSha256,
       predictionsSha256: training.predictionsSha256,
       resultSha256: training.resultSha256,
@@ -72,7 +79,7 @@ export async function registerVersion(
     },
     effectKey: `${cycleId}/register`,
   });
-  return { version };
+  return { version, cardUrl: cardUrl(deps.reportsUrl, { line, version }) };
 }
 
 async function parentInFullAt(

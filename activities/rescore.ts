@@ -13,7 +13,7 @@ const SCORE_WITHIN_MS = 60_000;
 export function rescoreWith(deps: DataDependencies, line: string): (db: Duck) => Rescore {
   return (db) =>
     async ({ version, sql }) => {
-      const record = (await listVersions(deps.db, line)).find((known) => known.version === version);
+      const [record] = await listVersions(deps.db, line, { versions: [version] });
       if (record === undefined) return { impossible: `version ${String(version)} is none of this line` };
       if (record.modelSha256 === null) return { impossible: `version ${String(version)} has no model` };
       let path: string;

@@ -2,6 +2,7 @@ import type { CheckReport, Reference, References } from '../data/checks/check.ts
 import { chooseReferences, loadReferences, referenceTo, type LoadedSnapshot } from '../data/checks/references.ts';
 import { parseProfile, type Profile } from '../data/profile/index.ts';
 import { snapshotManifestSchema, type SnapshotManifest } from '../data/snapshot.ts';
+import { findRemoved } from '../store/removed-artifacts.ts';
 import { passedSnapshots, readSnapshot } from '../store/snapshots.ts';
 import type { CycleRecord } from '../store/types.ts';
 import { readVersion } from '../store/versions.ts';
@@ -28,7 +29,12 @@ export async function snapshotReferences(
   return loadReferences(chosen, (ids) => loadReference(deps, ids));
 }
 
-/** The snapshots' profiles as one; null without ids, or when none of them had rows. @throws ArtifactError */
+/**
+ * The snapshots' profiles as one; null without ids, or when none of them had rows. One that retention removed counts as not
+ * there: it keeps what the checks ask for (policy/retention.ts), but a taint may lead to a parent of long ago.
+ *
+ * @throws ArtifactError
+ */
 export async function loadReference(
   deps: Pick<DataDependencies, 'db' | 'artifacts'>,
   ids: readonly string[],
@@ -38,6 +44,7 @@ export async function loadReference(
     const record = await readSnapshot(deps.db, snapshotId);
     const manifest = snapshotManifestSchema.safeParse(record.manifest).data;
     if (manifest === undefined) continue;
+    if ((await findRemoved(deps.db, [manifest.profiles.fresh?.sha256])).length > 0) continue;
     const profile = await readProfile(deps, manifest.profiles.fresh);
     if (profile !== null) loaded.push({ snapshotId, manifest, profile, report: record.report as CheckReport | null });
   }

@@ -5,18 +5,21 @@ import { ArtifactError } from '../store/artifacts.ts';
 import { readCycle } from '../store/cycles.ts';
 import { readSnapshot } from '../store/snapshots.ts';
 import { listTaints } from '../store/taints.ts';
+import { versionsOfSnapshot } from '../store/version-summaries.ts';
 import type { DataDependencies } from './dependencies.ts';
 import { loadReference, readProfile } from './snapshot-references.ts';
 
 /**
  * The report on a snapshot as one HTML page, drawn from what was recorded when it was taken and checked: the same page each
- * time.
+ * time, but for the versions that were trained on it.
  *
+ * @param links.cardHref where the card of a version is; without it the page has no link there.
  * @throws Error when no such snapshot is recorded.
  */
 export async function snapshotReport(
   deps: Pick<DataDependencies, 'db' | 'artifacts'>,
   snapshotId: string,
+  { cardHref }: { cardHref?: (of: { line: string; version: number }) => string } = {},
 ): Promise<string> {
   const record = await readSnapshot(deps.db, snapshotId);
   const manifest = snapshotManifestSchema.parse(record.manifest);
@@ -30,6 +33,12 @@ export async function snapshotReport(
     reference: await referenceOf(deps, report),
     season: config.snapshot.season,
     taint: (await listTaints(deps.db, { line: record.line })).find((taint) => taint.snapshotId === snapshotId) ?? null,
+    ...(cardHref && {
+      cards: (await versionsOfSnapshot(deps.db, { line: record.line, snapshotId })).map((version) => ({
+        version,
+        href: cardHref({ line: record.line, version }),
+      })),
+    }),
   });
 }
 

@@ -1,13 +1,20 @@
 import { rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Feature, LineConfig } from '../config/schema.ts';
-import { takeSnapshot as takeSnapshotOf, type ParentSnapshot } from '../data/snapshot.ts';
+import {
+  takeSnapshot as takeSnapshotOf,
+  type ParentSnapshot,
+  type SnapshotInput,
+  type SnapshotManifest,
+} from '../data/snapshot.ts';
 import { sourceOf } from '../data/sources/index.ts';
 import type { Strategy } from '../policy/training-strategy.ts';
 import { readCycle } from '../store/cycles.ts';
+import type { Database } from '../store/database.ts';
 import { readEventNow } from '../store/event-clock.ts';
 import { once } from '../store/effects.ts';
 import { windowsToLeaveOut } from '../store/parents.ts';
+import { findRemoved } from '../store/removed-artifacts.ts';
 import { saveSnapshot } from '../store/snapshots.ts';
 import type { CycleRecord } from '../store/types.ts';
 import { readVersion } from '../store/versions.ts';
@@ -35,58 +42,73 @@ export interface TakeSnapshotResult {
 export async function takeSnapshot(deps: DataDependencies, input: TakeSnapshotInput): Promise<TakeSnapshotResult> {
   const cycle = await readCycle(deps.db, input.cycleId);
   const eventNowMs = await once(deps.db, `${input.cycleId}/event-now`, (tx) => readEventNow(tx, cycle.line));
-  const parent = await trainedUpTo(deps, cycle);
-  const workDir = join(deps.workRoot, 'snapshots', encodeURIComponent(input.cycleId));
+  const { snapshotId, manifest } = await freezeSnapshot(deps, cycle, {
+    eventNowMs,
+    ...(await trainedUpTo(deps, cycle)),
+    replay: input.strategy === 'full' ? 'all' : 'sample',
+  });
+  const { train, replay, holdout } = manifest.counts;
+  return {
+    snapshotId,
+    rows: { train, replay, holdout },
+    windowStartMs: manifest.windowStartMs,
+    cutoffMs: manifest.cutoffMs,
+  };
+}
+
+/** Takes a snapshot for a cycle and records it: what is the same whatever it is for. */
+export async function freezeSnapshot(
+  deps: DataDependencies,
+  cycle: CycleRecord,
+  what: Pick<SnapshotInput, 'eventNowMs' | 'sinceMs' | 'parent' | 'replay' | 'extends'>,
+): Promise<{ snapshotId: string; manifest: SnapshotManifest }> {
+  const { cycleId, line, config } = cycle;
+  const workDir = join(deps.workRoot, 'snapshots', encodeURIComponent(cycleId));
   // Of an attempt that was cut off; at the end only what is this attempt's own goes, since the next one may be running.
   await rm(workDir, { recursive: true, force: true, maxRetries: 3 });
   try {
+    const champion = await readVersion(deps.db, { line, version: cycle.stableAtStart });
     // The champion is scored on these rows, too: a feature that the config dropped since is still its input.
-    const gone = dropped(parent.features, cycle.config);
-    const { snapshotId, manifest } = await takeSnapshotOf({
-      config: { ...cycle.config, features: [...cycle.config.features, ...gone] },
+    const gone = dropped(champion.features, config);
+    const taken = await takeSnapshotOf({
+      ...what,
+      config: { ...config, features: [...config.features, ...gone] },
       dropped: gone.map(({ name }) => name),
-      cycleId: input.cycleId,
-      eventNowMs,
-      sinceMs: parent.cutoffMs,
-      parent: parent.snapshot,
-      championCutoffMs: parent.championCutoffMs,
-      replay: input.strategy === 'full' ? 'all' : 'sample',
+      cycleId,
+      championCutoffMs: champion.trainingCutoffMs,
       taintedWindows: await windowsToLeaveOut(deps.db, cycle),
-      source: sourceOf(cycle.config, { logRoot: deps.logRoot, processEnv: deps.processEnv }),
+      source: sourceOf(config, { logRoot: deps.logRoot, processEnv: deps.processEnv }),
       workDir,
       artifacts: deps.artifacts,
       tables: deps.logTable === null ? {} : { log: deps.logTable },
     });
-    await saveSnapshot(deps.db, { snapshotId, line: cycle.line, cycleId: input.cycleId, manifest });
-    const { train, replay, holdout } = manifest.counts;
-    return {
-      snapshotId,
-      rows: { train, replay, holdout },
-      windowStartMs: manifest.windowStartMs,
-      cutoffMs: manifest.cutoffMs,
-    };
+    await saveSnapshot(deps.db, { ...taken, line, cycleId });
+    return taken;
   } finally {
     await rmdir(workDir).catch(() => undefined);
   }
 }
 
-interface Parent {
-  cutoffMs: number | null;
-  snapshot: ParentSnapshot | null;
-  /** The champion's: it is evaluated on this snapshot, also when it is not the parent. */
-  features: readonly Feature[];
-  championCutoffMs: number | null;
+async function trainedUpTo(
+  deps: DataDependencies,
+  { line, parent }: CycleRecord,
+): Promise<{ sinceMs: number | null; parent: ParentSnapshot | null }> {
+  if (parent === null) return { sinceMs: null, parent: null };
+  const { lineage, trainingCutoffMs } = await readVersion(deps.db, { line, version: parent });
+  const { snapshotId } = lineage;
+  const snapshot = snapshotId === undefined ? null : await parentSnapshot(deps.db, snapshotId);
+  return { sinceMs: trainingCutoffMs, parent: snapshot };
 }
 
-async function trainedUpTo(deps: DataDependencies, cycle: CycleRecord): Promise<Parent> {
-  const { line, stableAtStart } = cycle;
-  const champion = await readVersion(deps.db, { line, version: stableAtStart });
-  const ofChampion = { features: champion.features, championCutoffMs: champion.trainingCutoffMs };
-  if (cycle.parent === null) return { cutoffMs: null, snapshot: null, ...ofChampion };
-  const parent = await readVersion(deps.db, { line, version: cycle.parent });
-  const { snapshotId } = parent.lineage;
-  const snapshot = snapshotId === undefined ? null : await earlierManifest(deps.db, snapshotId);
-  return { cutoffMs: parent.trainingCutoffMs, snapshot, ...ofChampion };
+/** A historical holdout that retention removed is not carried on: a taint may lead to a parent of long ago. */
+async function parentSnapshot(db: Database, snapshotId: string): Promise<ParentSnapshot | null> {
+  const manifest = await earlierManifest(db, snapshotId);
+  if (manifest === null) return null;
+  const removed = await findRemoved(
+    db,
+    manifest.files.historical.map(({ sha256 }) => sha256),
+  );
+  return removed.length === 0 ? manifest : { ...manifest, historical: null };
 }
 
 function dropped(features: readonly Feature[], config: LineConfig): Feature[] {

@@ -18,6 +18,7 @@ import {
   trainingFolder,
 } from './trainer-checkpoints.ts';
 import type { DeviceLease } from './trainer-devices.ts';
+import { trainerEnvironment } from './trainer-environment.ts';
 import { asFailure, endOfTry, onDisk, refuseEndlessTries } from './trainer-errors.ts';
 import { TrainingHeartbeats } from './trainer-heartbeats.ts';
 import { planTraining, trainerManifest, trainingFolders, type TrainingPlan } from './trainer-manifest.ts';
@@ -218,13 +219,7 @@ class Training {
     return runTrainer({
       command: command ?? reference,
       manifestPath: trainingFolders(this.#folder).manifestPath,
-      env: {
-        ...process.env,
-        ...(command === undefined ? trainer.env : {}),
-        CUDA_VISIBLE_DEVICES: gpus.join(','),
-        OMP_NUM_THREADS: String(threads),
-        MKL_NUM_THREADS: String(threads),
-      },
+      env: trainerEnvironment({ own: command === undefined ? trainer.env : undefined, gpus, threads }),
       signal: Context.current().cancellationSignal,
       mark: this.#folder,
       silenceLimitMs: trainer.silenceLimitMs ?? SILENCE_LIMIT_MS,

@@ -10,7 +10,8 @@ import {
 import { duration, formatDuration } from './duration.ts';
 import { SNAPSHOT_COLUMNS } from './fields.ts';
 import { sourceSection } from './source-section.ts';
-import { gateSection, trainingSection } from './model-sections.ts';
+import { evaluationSection, gateSection, retentionSection } from './gate-section.ts';
+import { trainingSection } from './model-sections.ts';
 import { triggersSection } from './trigger-section.ts';
 import { canarySection, explorationSection, healthSection, shadowSection } from './rollout-sections.ts';
 
@@ -59,7 +60,9 @@ export const lineConfigSchema = z
       .default([])
       .describe('Guards that are off for a while, each with a reason and an end.'),
     training: trainingSection,
+    evaluation: evaluationSection,
     gate: gateSection,
+    retention: retentionSection,
     shadow: shadowSection,
     canary: canarySection,
     health: healthSection,
@@ -107,7 +110,8 @@ export const lineConfigSchema = z
         message: 'the lease must run out before the rollback deadline',
       });
     }
-    for (const { path, message } of onlineProblems(config)) context.addIssue({ code: 'custom', path, message });
+    for (const { path, message } of [...onlineProblems(config), ...gateProblems(config)])
+      context.addIssue({ code: 'custom', path, message });
   });
 
 /** An online update takes the whole way through shadow and canary, and is done before the next start. */
@@ -141,12 +145,64 @@ function onlineProblems({
   );
 }
 
+/** Rules that name what is not measured would hold every cycle. */
+function gateProblems({
+  evaluation,
+  gate,
+}: {
+  evaluation: z.output<typeof evaluationSection>;
+  gate: z.output<typeof gateSection>;
+}): { path: (string | number)[]; message: string }[] {
+  const names = evaluation.slices.map(({ name }) => name);
+  const unknownSlice = (path: string) => (rule: { slice: string }, index: number) =>
+    names.includes(rule.slice)
+      ? []
+      : [
+          {
+            path: ['gate', path, index, 'slice'],
+            message: `evaluation.slices has no "${rule.slice}": ${names.length === 0 ? 'there are none' : `expected one of ${names.join(', ')}`}`,
+          },
+        ];
+  const repeated = names.filter((name, index) => names.indexOf(name) !== index);
+  const { calibration } = gate;
+  return [
+    ...repeated.map((name) => ({ path: ['evaluation', 'slices'], message: `slice "${name}" is declared twice` })),
+    ...gate.slices.flatMap(unknownSlice('slices')),
+    ...gate.segmentGap.flatMap(unknownSlice('segmentGap')),
+    ...gate.slices.flatMap(({ minRows }, index) =>
+      minRows >= evaluation.sliceMinRows
+        ? []
+        : [
+            {
+              path: ['gate', 'slices', index, 'minRows'],
+              message: `parts of ${String(minRows)} rows are not measured: expected at least evaluation.sliceMinRows (${String(evaluation.sliceMinRows)})`,
+            },
+          ],
+    ),
+    ...gate.latency.flatMap(({ candidates }, index) =>
+      evaluation.latencyCandidates.includes(candidates)
+        ? []
+        : [
+            {
+              path: ['gate', 'latency', index, 'candidates'],
+              message: `not timed: expected one of evaluation.latencyCandidates (${evaluation.latencyCandidates.join(', ')})`,
+            },
+          ],
+    ),
+    ...(calibration !== null && calibration.min >= calibration.max
+      ? [{ path: ['gate', 'calibration'], message: 'min must be below max' }]
+      : []),
+  ];
+}
+
 /** A line's config as it is written. */
 export type LineConfigInput = z.input<typeof lineConfigSchema>;
 /** A line's config as it is read: every default filled in, every duration in milliseconds. */
 export type LineConfig = z.output<typeof lineConfigSchema>;
 export type Feature = LineConfig['features'][number];
+export type EvaluationConfig = LineConfig['evaluation'];
 export type GateConfig = LineConfig['gate'];
+export type RetentionConfig = LineConfig['retention'];
 export type HealthConfig = LineConfig['health'];
 export type CanaryConfig = LineConfig['canary'];
 export type ShadowConfig = LineConfig['shadow'];

@@ -10,7 +10,7 @@ const WATCH_FLOOR_MS = 5_000;
 
 /**
  * The same config with its operating durations divided by `speed`: cadence, online updates, triggers, shadow, ramp, check interval,
- * health buckets, approval and pause limits. Event durations stay; leases and the rollback deadline stop at a floor in real
+ * health buckets, the gate's waiting, approval and pause limits. How long files are kept and event durations stay; leases and the rollback deadline stop at a floor in real
  * time, because processes and networks do not get faster.
  *
  * @param speed at least 1; 1 changes nothing.
@@ -38,7 +38,12 @@ export function atSpeed(config: LineConfig, speed: number): LineConfig {
         window: faster(online.window),
       },
     },
-    gate: { ...gate, approvalDeadline: faster(gate.approvalDeadline) },
+    gate: {
+      ...gate,
+      extend: { ...gate.extend, every: faster(gate.extend.every) },
+      approvalDeadline: faster(gate.approvalDeadline),
+      approvalReminder: faster(gate.approvalReminder),
+    },
     shadow: { ...shadow, duration: faster(shadow.duration) },
     canary: {
       ...canary,

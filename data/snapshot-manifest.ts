@@ -20,6 +20,8 @@ export const snapshotManifestSchema = z.object({
   contractVersion: z.literal(2),
   line: z.string(),
   cycleId: z.string(),
+  /** The snapshot whose holdout this one extends: nothing of it trains. Left out for one to train on. */
+  extends: z.string().length(64).optional(),
   /** When it was taken: it holds what had arrived before. */
   eventNowMs: timeMs,
   /** Age at which labels count as complete here; `label` says where it comes from. */

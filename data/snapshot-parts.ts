@@ -18,24 +18,28 @@ interface PartsInput {
   freezeHistorical: boolean;
   /** The holdout begins no earlier; null: no limit. Unix ms of event time. */
   championCutoffMs: number | null;
+  /** All fresh rows are held out, but those of requests that began by `splitMs`; null for a snapshot to train on. */
+  testsOnly: { splitMs: number } | null;
   replay: Replay;
 }
 
 /**
  * Table `parts`, one row for each unique row: its part, one of `immature`, `tainted`, `reserved`, `sampledOut`, `history`,
  * `train`, `holdout` and `replay`; whether it is `late` or `corrected`; and the file it goes to, NULL for none. Rows of a
- * request never lie in both train and holdout. Returns the time that parts train from holdout.
+ * request never lie in both train and holdout. Returns the time that parts train from holdout; with `testsOnly` the
+ * window's start.
  */
 export async function assignParts(db: Duck, input: PartsInput): Promise<{ splitMs: number }> {
   await groupRequests(db, input);
   await assignAges(db, input);
   await sampleOut(db, input.config.snapshot.maxTrainRows);
-  const splitMs = await splitOf(db, input);
+  const { splitMs, seenMs } = await splitOf(db, input);
+  const seen = input.testsOnly === null ? 'train' : 'history';
   await db.run(`
     CREATE TABLE parts AS
     SELECT row, age = 'late' AS late, age = 'corrected' AS corrected,
-      CASE WHEN age = 'fresh' AND first_ms > ${String(splitMs)} THEN 'holdout'
-           WHEN age IN ('fresh', 'late', 'corrected') THEN 'train' ELSE age END AS part,
+      CASE WHEN age = 'fresh' AND first_ms > ${String(seenMs)} THEN 'holdout'
+           WHEN age IN ('fresh', 'late', 'corrected') THEN '${seen}' ELSE age END AS part,
       CASE WHEN part IN ('train', 'holdout') THEN part END AS file
     FROM ages`);
   await (input.replay === 'all' ? replayAll(db, input) : drawReplay(db, input));
@@ -140,19 +144,25 @@ function requestsUpTo(rows: number, name: string, from: string): string {
 
 /**
  * The holdout begins after a time, not after a row: what shares a time, such as a slate, is never torn. It does not begin
- * before the champion's cutoff: on rows that it was trained on the champion would look better than it is.
+ * before the champion's cutoff: on rows that it was trained on the champion would look better than it is. `seenMs`: a
+ * request that began by then has rows that a model may have been trained on.
  */
-async function splitOf(db: Duck, { config, times, championCutoffMs }: PartsInput): Promise<number> {
+async function splitOf(
+  db: Duck,
+  { config, times, championCutoffMs, testsOnly }: PartsInput,
+): Promise<{ splitMs: number; seenMs: number }> {
+  const { windowStartMs, cutoffMs } = times;
+  // What lies after the cutoff is the next snapshot's, wherever the champion's own ended.
+  const championMs = Math.min(championCutoffMs ?? windowStartMs, Math.max(cutoffMs, windowStartMs));
+  if (testsOnly !== null) return { splitMs: windowStartMs, seenMs: Math.max(testsOnly.splitMs, championMs) };
   const share = String(1 - config.snapshot.holdoutShare);
   const { split } = await db.row(
     `SELECT (SELECT first_ms FROM ages WHERE age = 'fresh' ORDER BY first_ms
        LIMIT 1 OFFSET (SELECT greatest(0, ceil(count(*) * ${share}) - 1) FROM ages WHERE age = 'fresh')) AS split`,
     z.object({ split: z.number().nullable() }),
   );
-  const { windowStartMs, cutoffMs } = times;
-  // What lies after the cutoff is the next snapshot's, wherever the champion's own ended.
-  const seenMs = Math.min(championCutoffMs ?? windowStartMs, Math.max(cutoffMs, windowStartMs));
-  return Math.max(split ?? windowStartMs, windowStartMs, seenMs);
+  const splitMs = Math.max(split ?? windowStartMs, windowStartMs, championMs);
+  return { splitMs, seenMs: splitMs };
 }
 
 /**

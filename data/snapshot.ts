@@ -37,6 +37,11 @@ export interface SnapshotInput {
   parent: ParentSnapshot | null;
   /** The champion's training cutoff where it is not the parent: what it was trained on is no holdout. */
   championCutoffMs?: number | null;
+  /**
+   * For more rows to test a challenger on: all fresh rows are the holdout, but those of requests that had begun by
+   * `splitMs`, up to which it was trained. Nothing trains, nothing is late or replayed, and `parent` is null.
+   */
+  extends?: { snapshotId: string; splitMs: number };
   /** What replay holds: a share of the training rows, or for a training in full all of history. A sample when left out. */
   replay?: Replay;
   /** Event times of rows that were found bad: they go nowhere. */
@@ -66,6 +71,8 @@ export interface SnapshotInput {
  * train once more. The holdout then has the proxy, too: it is the newest rows that neither champion nor challenger has
  * seen, and both are measured by the same labels. What the proxy gets wrong shows on the historical holdout, which has
  * true labels only.
+ *
+ * With `extends` every fresh row is held out: see there. The window of the next snapshot to train on does not change by it.
  *
  * The same source state, config, times and parent give the same bytes, whatever the threads and the order of the source's
  * files. No rows give a snapshot without files, for the checks to refuse.
@@ -101,13 +108,16 @@ async function buildSnapshot(db: Duck, input: SnapshotInput & { folder: string }
   const times = snapshotTimes({ config, reach, maturityMs: maturity.maturityMs, sinceMs, parent: input.parent });
   await labelRows(db, { label: config.label, times });
 
-  const plan = planHistorical({ config, parent: times.parent, taintedWindows });
+  const plan: HistoricalPlan = input.extends
+    ? { kind: 'off' }
+    : planHistorical({ config, parent: times.parent, taintedWindows });
   const { splitMs } = await assignParts(db, {
     config,
     times,
     taintedWindows,
     freezeHistorical: plan.kind === 'freeze',
     championCutoffMs,
+    testsOnly: input.extends ?? null,
     replay,
   });
   const joined = await loadJoinedFeatures(db, {
@@ -123,6 +133,7 @@ async function buildSnapshot(db: Duck, input: SnapshotInput & { folder: string }
     contractVersion: 2,
     line: config.line,
     cycleId,
+    ...(input.extends && { extends: input.extends.snapshotId }),
     eventNowMs: times.eventNowMs,
     maturityMs: maturity.maturityMs,
     label: {

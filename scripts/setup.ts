@@ -15,6 +15,12 @@ export const SECOND_TRAINER_ENV = {
   name: 'second-trainer',
 };
 
+/** The environment of the MLflow server that tests mirror to. */
+export const MLFLOW_ENV = {
+  lock: join(projectRoot(), 'test', 'mlflow', 'requirements.lock'),
+  name: 'mlflow',
+};
+
 /** What set-up found or made. */
 export interface Toolchain {
   /** Null when TEMPORAL_ADDRESS names a server, so that none is started. */
@@ -44,6 +50,9 @@ export async function setUp(purpose: Purpose, say: Say): Promise<Toolchain> {
   const what = "Python environment of the tests' second trainer: installing XGBoost (400 MB on disk, once)";
   const second = await ensureLockedPython({ ...SECOND_TRAINER_ENV, what, say });
   say(`Python environment of the tests' second trainer: ${second.path}`);
+  const forMlflow = "Python environment of the tests' MLflow server: installing it (220 MB on disk, once)";
+  const mlflow = await ensureLockedPython({ ...MLFLOW_ENV, what: forMlflow, say });
+  say(`Python environment of the tests' MLflow server: ${mlflow.path}`);
   const timeSkipping = await findTimeSkippingServer({ say });
   say(`Time-skipping server: ${timeSkipping.kind === 'found' ? timeSkipping.path : `none (${timeSkipping.reason})`}`);
   return {

@@ -25,14 +25,22 @@ export class ArtifactError extends Error {
   override name = 'ArtifactError';
   readonly kind: 'missing' | 'damaged';
   readonly sha256: string;
+  /** Where it was removed on purpose: what it was, when and why it went. */
+  readonly removed: string | null;
 
   constructor(
     kind: 'missing' | 'damaged',
-    { sha256, message, cause }: { sha256: string; message: string; cause?: unknown },
+    {
+      sha256,
+      message,
+      removed = null,
+      cause,
+    }: { sha256: string; message: string; removed?: string | null; cause?: unknown },
   ) {
     super(message, { cause });
     this.kind = kind;
     this.sha256 = sha256;
+    this.removed = removed;
   }
 }
 
@@ -40,8 +48,13 @@ export class ArtifactError extends Error {
  * An artifact store in a local folder: `<root>/ab/abcdef...`, named by sha256. A file appears under its name only whole
  * and synced to disk, so a crash leaves nothing half written; putting a damaged artifact again mends it. Any number of
  * processes may share the folder.
+ *
+ * @param options.whyRemoved asked of what is missing: what it was, when and why it was removed; null when it was not.
  */
-export function openLocalArtifacts(root: string): ArtifactStore {
+export function openLocalArtifacts(
+  root: string,
+  { whyRemoved = () => Promise.resolve(null) }: { whyRemoved?: (sha256: string) => Promise<string | null> } = {},
+): ArtifactStore {
   const locate = (sha256: string): string => {
     if (!/^[0-9a-f]{64}$/.test(sha256)) {
       throw new Error(`"${sha256}" is not an artifact: expected a sha256 of 64 hexadecimal digits`);
@@ -77,8 +90,11 @@ export function openLocalArtifacts(root: string): ArtifactStore {
       return await read(path);
     } catch (error) {
       if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
-      const message = `artifact ${sha256} is missing: expected ${path}. ${ADVICE}`;
-      throw new ArtifactError('missing', { sha256, message, cause: error });
+      // Whoever misses it must learn that, even when nobody can be asked why.
+      const removed = await whyRemoved(sha256).catch(() => null);
+      const why = removed === null ? `expected ${path}` : removed;
+      const message = `artifact ${sha256} is missing: ${why}. ${ADVICE}`;
+      throw new ArtifactError('missing', { sha256, message, removed, cause: error });
     }
   };
 

@@ -72,7 +72,7 @@ export async function challengerDescent(
   const { rows } = await db.query<DescentRow>(
     `select s.snapshot_id as "snapshotId", ${SNAPSHOT_COLUMNS}
      from snapshots s left join effects e on e.key = s.cycle_id || $2
-     where s.cycle_id = $1 order by s.created_at desc limit 1`,
+     where s.cycle_id = $1 and s.manifest->>'extends' is null order by s.created_at desc limit 1`,
     [cycleId, LEFT_OUT],
   );
   const [row] = rows;

@@ -86,7 +86,7 @@ export interface OperatorRollback {
  * rolled back. Nothing but the stable is routed afterwards. The open cycle, if any, is closed in the same transaction:
  * `rolledBack` when its candidate was routed, else `aborted`.
  *
- * @throws Error when there is no earlier stable, or `toVersion` never was one.
+ * @throws Error when there is no earlier stable, or `toVersion` never was one, or retention removed its model.
  */
 export async function operatorRollback(db: Queryable, request: OperatorRollbackRequest): Promise<OperatorRollback> {
   return transaction(db, async (tx) => {
@@ -179,18 +179,28 @@ async function target(
 ): Promise<number> {
   const { line, toVersion } = request;
   if (toVersion === undefined && removing) return current.stable;
-  const { rows } = await tx.query<{ version: number; status: VersionStatus }>(
-    `select v.version, v.status from versions v join routes r on r.line = v.line and r.stable = v.version
-     where v.line = $1 group by v.version, v.status order by max(r.epoch) desc`,
+  const { rows } = await tx.query<{ version: number; status: VersionStatus; gone: string | null }>(
+    `select v.version, v.status, to_char(g.removed_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"') as gone
+     from versions v join routes r on r.line = v.line and r.stable = v.version
+       left join removed_artifacts g on g.sha256 = v.model_sha256
+     where v.line = $1 group by v.version, v.status, g.removed_at order by max(r.epoch) desc`,
     [line],
   );
   const known = rows.map((row) => String(row.version)).join(', ');
   if (toVersion === undefined) {
-    const earlier = rows.find(({ version, status }) => version !== current.stable && status !== 'rolledBack');
+    const earlier = rows.find(
+      ({ version, status, gone }) => version !== current.stable && status !== 'rolledBack' && gone === null,
+    );
     if (earlier !== undefined) return earlier.version;
     const advice = `name one of those that were stable (${known})`;
     throw new Error(`line "${line}" has no earlier stable that was not rolled back itself: ${advice}`);
   }
-  if (rows.some(({ version }) => version === toVersion)) return toVersion;
+  const wanted = rows.find(({ version }) => version === toVersion);
+  if (wanted?.gone != null) {
+    const there = rows.filter(({ gone }) => gone === null).map(({ version }) => String(version));
+    const advice = `name one that is there (${there.join(', ')})`;
+    throw new Error(`the model of version ${String(toVersion)} was removed by retention at ${wanted.gone}: ${advice}`);
+  }
+  if (wanted !== undefined) return toVersion;
   throw new Error(`version ${String(toVersion)} of line "${line}" never was stable: expected one of ${known}`);
 }

@@ -39,10 +39,10 @@ export async function routeHistory(
   return rows;
 }
 
-/** What served at `time`; null before the line's first route. */
+/** What served at `time`, to the millisecond; null before the line's first route. */
 export async function routeAt(db: Queryable, { line, time }: { line: string; time: Date }): Promise<Route | null> {
   const { rows } = await db.query<Route>(
-    `select ${ROUTE_COLUMNS} from routes r where r.line = $1 and r.at <= $2 order by r.epoch desc limit 1`,
+    `select ${ROUTE_COLUMNS} from routes r where r.line = $1 and date_trunc('milliseconds', r.at) <= $2 order by r.epoch desc limit 1`,
     [line, time],
   );
   return rows[0] ?? null;

@@ -81,7 +81,8 @@ export interface PassedSnapshot {
 }
 
 /**
- * A line's snapshots that passed their checks, are not tainted and end before an event time, newest first.
+ * A line's snapshots that passed their checks, are not tainted and end before an event time, newest first. Those that only
+ * extended a holdout are left out: their rows are in the next one.
  *
  * @param input.limit bounds what is read: cycles of a week and more.
  */
@@ -93,7 +94,7 @@ export async function passedSnapshots(
     `select snapshot_id as "snapshotId", (manifest->>'cutoffMs')::bigint as "cutoffMs",
        greatest((manifest->>'windowStartMs')::bigint, (manifest->'source'->>'firstEventMs')::bigint) as "windowStartMs"
      from snapshots
-     where line = $1 and report->>'verdict' = 'pass' and (manifest->>'cutoffMs')::bigint < $2
+     where line = $1 and report->>'verdict' = 'pass' and manifest->>'extends' is null and (manifest->>'cutoffMs')::bigint < $2
        and not exists (select from taints t where t.snapshot_id = snapshots.snapshot_id and t.removed_at is null)
      order by (manifest->>'cutoffMs')::bigint desc, snapshot_id limit $3`,
     [line, beforeMs, limit],

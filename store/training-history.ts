@@ -47,7 +47,7 @@ export async function readDriftAlarm(db: Queryable, line: string): Promise<Drift
        coalesce(e.result->>'strategy' = 'full', false)
          and (c.candidate is not null or c.phases @> '[{"phase": "train"}]') as answered
      from snapshots s join cycles c using (cycle_id) left join effects e on e.key = s.cycle_id || '${TRAINING}'
-     where s.line = $1 and s.report is not null
+     where s.line = $1 and s.report is not null and s.manifest->>'extends' is null
        and not exists (select from taints t where t.snapshot_id = s.snapshot_id and t.removed_at is null)
      order by s.created_at desc limit 1`,
     [line],

@@ -30,7 +30,7 @@ export async function readTriggerState(db: Queryable, line: string): Promise<Tri
   };
 }
 
-/** How far the newest snapshot of a line reached, in event time, Unix ms. Null when there is none. */
+/** How far the newest snapshot of a line to train on reached, in event time, Unix ms. Null when there is none. */
 export async function newestSnapshot(
   db: Queryable,
   line: string,
@@ -38,7 +38,7 @@ export async function newestSnapshot(
   const { rows } = await db.query<{ cutoffMs: number; takenAtMs: number; maturityMs: number }>(
     `select (manifest->>'cutoffMs')::float8 as "cutoffMs", (manifest->>'eventNowMs')::float8 as "takenAtMs",
        (manifest->>'maturityMs')::float8 as "maturityMs"
-     from snapshots where line = $1 order by created_at desc limit 1`,
+     from snapshots where line = $1 and manifest->>'extends' is null order by created_at desc limit 1`,
     [line],
   );
   return rows[0] ?? null;

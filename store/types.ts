@@ -98,6 +98,8 @@ export interface Lineage {
   trainedInFullAtMs?: number | null;
   /** sha256 of the snapshot's manifest, which is in the artifact store under it. */
   snapshotId: string;
+  /** Snapshots that extended the holdout: it was evaluated on them, too, and not trained. */
+  extensions?: string[];
   trainerManifestSha256: string;
   /** What the trainer said of rows it trained on, and its `result.json`: artifacts. Left out by older builds. */
   predictionsSha256?: string;

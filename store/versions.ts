@@ -78,11 +78,20 @@ export async function readVersion(
   return onlyRow(rows);
 }
 
-/** All versions of a line, newest first; version 0 last. */
-export async function listVersions(db: Queryable, line: string): Promise<VersionRecord[]> {
+/**
+ * Versions of a line, newest first; version 0 last. An evaluation has up to 150 kB: ask for no more than is needed.
+ *
+ * @param only.limit the newest ones. `only.versions`: these; numbers that no version has are left out.
+ */
+export async function listVersions(
+  db: Queryable,
+  line: string,
+  { limit, versions }: { limit?: number; versions?: readonly number[] } = {},
+): Promise<VersionRecord[]> {
   const { rows } = await db.query<VersionRecord>(
-    `select ${COLUMNS} from versions where line = $1 order by version desc`,
-    [line],
+    `select ${COLUMNS} from versions where line = $1 and ($2::int[] is null or version = any($2))
+     order by version desc limit $3`,
+    [line, versions ?? null, limit ?? null],
   );
   return rows;
 }

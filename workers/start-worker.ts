@@ -9,14 +9,18 @@ import { createDataActivities, createGpuActivities, createRolloutActivities } fr
 import type { CoreDependencies, GpuDependencies } from '../activities/dependencies.ts';
 import { taskQueue, type WorkerRole } from '../config/names.ts';
 import { alertChannelsFromEnv } from '../integrations/alert-channels.ts';
+import { openLocalInventory } from '../store/artifact-inventory.ts';
 import { openLocalArtifacts, type ArtifactStore } from '../store/artifacts.ts';
 import { openDatabase } from '../store/database.ts';
+import { whyRemoved } from '../store/removed-artifacts.ts';
 import { openLocalScratch } from '../store/scratch-artifacts.ts';
 import { startAlertDelivery } from './alert-delivery.ts';
 import { codeVersion } from './code-version.ts';
 import type { WorkerEnvironment } from './environment.ts';
 import { findDevices, listDevices } from './gpu-devices.ts';
+import { startMlflowMirror } from './mlflow-mirror.ts';
 import { startReportServer } from './report-server.ts';
+import { startRetention } from './retention-loop.ts';
 
 export interface RunningWorker {
   /** Stops polling, lets running activities end (a trainer saves its checkpoint), and closes the connections. */
@@ -108,11 +112,15 @@ async function roleOptions(
   of: StartWorkerOptions & { core: CoreDependencies; closers: (() => Promise<void>)[] },
 ): Promise<Partial<WorkerOptions>> {
   const { env, core, closers } = of;
-  const artifacts = openLocalArtifacts(env.FRESHET_ARTIFACTS);
+  const artifacts = openLocalArtifacts(env.FRESHET_ARTIFACTS, { whyRemoved: whyRemoved(core.db) });
   switch (role) {
     case 'data': {
       const reports = await serveReports(env, { ...core, artifacts });
       if (reports !== null) closers.push(reports.stop);
+      const inventory = openLocalInventory(env.FRESHET_ARTIFACTS);
+      closers.push(startRetention({ db: core.db, inventory, logger: core.logger }).stop);
+      const mlflow = startMlflowMirror({ db: core.db, logger: core.logger, processEnv: of.processEnv ?? process.env });
+      if (mlflow !== null) closers.push(mlflow.stop);
       return {
         activities: createDataActivities({
           ...core,

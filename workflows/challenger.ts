@@ -1,13 +1,14 @@
-import { condition, isCancellation, upsertSearchAttributes, type ActivityInterfaceFor } from '@temporalio/workflow';
+import { upsertSearchAttributes, type ActivityInterfaceFor } from '@temporalio/workflow';
 import type { DataActivities, GpuActivities } from '../activities/index.ts';
 import type { TrainChallengerResult } from '../activities/train-challenger.ts';
 import { forgettingNotes } from '../policy/forgetting.ts';
-import { decideGate, type Evaluation, type GateVerdict } from '../policy/gate.ts';
+import type { Evaluation } from '../policy/evaluation.ts';
+import type { GateVerdict } from '../policy/gate.ts';
 import { decideParity, type Parity } from '../policy/parity.ts';
-import type { Reason } from '../policy/verdict.ts';
-import { enterPhase, holdWhilePaused, show, type CycleContext } from './cycle-context.ts';
-import { EndOfCycle, failureReason, reject, skip } from './end-of-cycle.ts';
-import { searchAttributes, type Phase } from './messages.ts';
+import { runPhase, type CycleContext } from './cycle-context.ts';
+import { EndOfCycle, reject, skip } from './end-of-cycle.ts';
+import { judgeChallenger, passGate, type Judgement } from './gate-phase.ts';
+import { searchAttributes } from './messages.ts';
 import { summariseTraining } from './training-summary.ts';
 
 export interface Challenger {
@@ -28,14 +29,14 @@ export async function prepareChallenger(context: CycleContext, { data, gpu }: Ac
   const { cycleId, journal } = context;
   const how = context.plan.training;
 
-  const snapshot = await phase(context, 'snapshot', () =>
+  const snapshot = await runPhase(context, 'snapshot', () =>
     data.takeSnapshot.executeWithOptions({ summary: 'matured rows since the parent, to Parquet' }, [
       { cycleId, strategy: how?.strategy },
     ]),
   );
   const { snapshotId, rows } = snapshot;
 
-  const report = await phase(context, 'check', () =>
+  const report = await runPhase(context, 'check', () =>
     data.checkSnapshot.executeWithOptions(
       { summary: `${String(rows.train)} train, ${String(rows.holdout)} holdout, ${String(rows.replay)} replayed rows` },
       [{ cycleId, snapshotId }],
@@ -45,7 +46,7 @@ export async function prepareChallenger(context: CycleContext, { data, gpu }: Ac
   journal.notes.push(...[...report.silenced, ...report.warnings].map(({ code, message }) => `${code}: ${message}`));
   if (report.verdict !== 'pass') throw skip(report.reasons);
 
-  const training = await phase(
+  const training = await runPhase(
     context,
     'train',
     () =>
@@ -57,19 +58,15 @@ export async function prepareChallenger(context: CycleContext, { data, gpu }: Ac
   journal.notes.push(...training.warnings.map((reason) => reason.message));
   const parity = await compareWithTrainer(context, data, { snapshotId, training });
 
-  const evaluation = await phase(context, 'evaluate', () =>
-    data.evaluateChallenger.executeWithOptions({ summary: 'champion and challenger on the holdout' }, [
-      { cycleId, snapshotId, modelSha256: training.modelSha256 },
-    ]),
+  const judgement = await judgeChallenger(context, data, { snapshotId, modelSha256: training.modelSha256 });
+  const { evaluation, gate } = judgement;
+  journal.notes.push(
+    ...unchangedScores(evaluation, context.plan.minScoreChange),
+    ...forgettingNotes(evaluation, context.plan.gate),
   );
 
-  enterPhase(context, 'gate');
-  const { plan } = context;
-  journal.notes.push(...unchangedScores(evaluation, plan.minScoreChange), ...forgettingNotes(evaluation, plan.gate));
-  const gate = decideGate({ evaluation, config: plan.gate, hasChampion: plan.champion !== null });
-
-  const version = await register(context, data, { snapshotId, training, parity, evaluation, gate });
-  await passGate(context, { version, gate });
+  const version = await register(context, data, { snapshotId, training, parity, judgement });
+  await passGate(context, { version, judgement });
   return { version, gate };
 }
 
@@ -83,7 +80,7 @@ async function compareWithTrainer(
   const { modelSha256, predictionsSha256 } = training;
   const summary = { training, decision: plan.training };
   journal.training = summariseTraining({ ...summary, parity: null });
-  const parity = await phase(context, 'parity', () =>
+  const parity = await runPhase(context, 'parity', () =>
     data.checkParity.executeWithOptions({ summary: 'model.onnx against the trainer' }, [
       { cycleId, snapshotId, modelSha256, predictionsSha256 },
     ]),
@@ -100,21 +97,16 @@ async function compareWithTrainer(
 async function register(
   context: CycleContext,
   data: Activities['data'],
-  of: {
-    snapshotId: string;
-    training: TrainChallengerResult;
-    parity: Parity;
-    evaluation: Evaluation;
-    gate: GateVerdict;
-  },
+  { judgement, ...of }: { snapshotId: string; training: TrainChallengerResult; parity: Parity; judgement: Judgement },
 ): Promise<number> {
   const { cycleId, journal } = context;
-  const { version } = await phase(context, 'register', () =>
-    data.registerVersion.executeWithOptions({ summary: `gate: ${of.gate.kind}` }, [
-      { cycleId, decided: context.plan.training, ...of },
+  const { version, cardUrl = null } = await runPhase(context, 'register', () =>
+    data.registerVersion.executeWithOptions({ summary: `gate: ${judgement.gate.kind}` }, [
+      { cycleId, decided: context.plan.training, ...of, ...judgement },
     ]),
   );
   journal.version = version;
+  journal.cardUrl = cardUrl;
   upsertSearchAttributes([{ key: searchAttributes.version, value: version }]);
   return version;
 }
@@ -125,57 +117,4 @@ function unchangedScores({ maxScoreChange }: Evaluation, minScoreChange: number)
   return [
     `warned: no score differs from the champion's by more than ${maxScoreChange.toFixed(4)} (expected ${String(minScoreChange)} somewhere): training.learningRate is most likely too small for this line`,
   ];
-}
-
-/** Lets a passing challenger through, asks a person where the config says so, and rejects everything else. */
-async function passGate(context: CycleContext, { version, gate }: Challenger): Promise<void> {
-  const { approval, onInconclusive } = context.plan.gate;
-  if (gate.kind === 'reject' || gate.kind === 'hold') throw reject(gate.reasons);
-  const asksWhenInconclusive = approval === 'onInconclusive' || onInconclusive === 'ask';
-  if (gate.kind === 'inconclusive' && approval !== 'always' && !asksWhenInconclusive) throw reject(gate.reasons);
-  if (approval === 'always' || gate.kind === 'inconclusive') await waitForApproval(context, { version, gate });
-}
-
-async function waitForApproval(context: CycleContext, { version, gate }: Challenger): Promise<void> {
-  const { desk, journal, plan } = context;
-  const untilMs = Date.now() + plan.gate.approvalDeadline;
-  enterPhase(context, 'approval');
-  journal.waitingForApproval = { version, until: new Date(untilMs).toISOString(), reasons: gate.reasons };
-  desk.askForApproval({ version, untilMs });
-  show(context);
-  await condition(() => desk.decision !== null, plan.gate.approvalDeadline, {
-    summary: `approval of version ${String(version)}`,
-  });
-  const { decision } = desk;
-  desk.approvalRequest = null;
-  journal.waitingForApproval = null;
-  if (decision === null) {
-    throw reject([
-      { code: 'approval.expired', message: `nobody approved version ${String(version)} before the deadline` },
-      ...gate.reasons,
-    ]);
-  }
-  const said: Reason = {
-    code: `approval.${decision.kind}`,
-    message: `${decision.kind} by ${decision.who}: ${decision.reason}`,
-  };
-  journal.notes.push(said.message);
-  if (decision.kind === 'rejected') throw reject([said, ...gate.reasons]);
-}
-
-/** Runs one phase; an activity that failed for good ends the cycle with its own words, as a skip unless said otherwise. */
-async function phase<T>(
-  context: CycleContext,
-  name: Phase,
-  run: () => Promise<T>,
-  endWith: (reason: Reason) => EndOfCycle = (reason) => skip([reason]),
-): Promise<T> {
-  await holdWhilePaused(context);
-  enterPhase(context, name);
-  try {
-    return await run();
-  } catch (error) {
-    if (isCancellation(error)) throw error;
-    throw endWith(failureReason(`${name}.failed`, error));
-  }
 }

@@ -1,7 +1,8 @@
-import { condition, setCurrentDetails, upsertSearchAttributes } from '@temporalio/workflow';
+import { condition, isCancellation, setCurrentDetails, upsertSearchAttributes } from '@temporalio/workflow';
 import type { CyclePlan } from '../activities/begin-cycle.ts';
 import type { CycleJournal } from './cycle-journal.ts';
-import { abort, rollBack } from './end-of-cycle.ts';
+import type { Reason } from '../policy/verdict.ts';
+import { abort, failureReason, rollBack, skip, type EndOfCycle } from './end-of-cycle.ts';
 import { searchAttributes, type Phase } from './messages.ts';
 import type { OperatorDesk } from './operator-desk.ts';
 
@@ -25,6 +26,34 @@ export function enterPhase(context: Pick<CycleContext, 'journal' | 'desk'>, phas
   context.journal.enter(phase, Date.now());
   upsertSearchAttributes([{ key: searchAttributes.phase, value: phase }]);
   show(context);
+}
+
+/** Runs one phase; an activity that failed for good ends the cycle with its own words, as a skip unless said otherwise. */
+export async function runPhase<T>(
+  context: CycleContext,
+  name: Phase,
+  run: () => Promise<T>,
+  endWith: (reason: Reason) => EndOfCycle = (reason) => skip([reason]),
+): Promise<T> {
+  await holdWhilePaused(context);
+  enterPhase(context, name);
+  try {
+    return await run();
+  } catch (error) {
+    if (isCancellation(error)) throw error;
+    throw endWith(failureReason(`${name}.failed`, error));
+  }
+}
+
+/** Waits until a time with nothing routed. A pause lasts on beyond it, and ends the cycle at its own limit. */
+export async function waitUntil(context: CycleContext, untilMs: number, summary: string): Promise<void> {
+  const { desk } = context;
+  while (Date.now() < untilMs) {
+    await holdWhilePaused(context);
+    const restMs = untilMs - Date.now();
+    if (restMs > 0) await condition(() => desk.paused !== null, restMs, { summary });
+  }
+  await holdWhilePaused(context);
 }
 
 /** Before shadow nothing serves: a pause simply waits between phases, and ends the cycle when it lasts too long. */

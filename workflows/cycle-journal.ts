@@ -1,6 +1,15 @@
 import type { Reason } from '../policy/verdict.ts';
 import type { BreakerState } from '../policy/breaker.ts';
-import type { CycleResult, CycleStatus, Phase, PhaseTimes, RollbackTimes, TrainingSummary } from './messages.ts';
+import { describeGate, describeWait } from './gate-summary.ts';
+import type {
+  CycleResult,
+  CycleStatus,
+  GateSummary,
+  Phase,
+  PhaseTimes,
+  RollbackTimes,
+  TrainingSummary,
+} from './messages.ts';
 import { describeTraining } from './training-summary.ts';
 
 /**
@@ -16,6 +25,7 @@ export class CycleJournal {
   champion: number | null = null;
   version: number | null = null;
   training: TrainingSummary | null = null;
+  gate: GateSummary | null = null;
   canaryPercent: number | null = null;
   checks: CycleStatus['checks'] = { total: 0, last: null, breaker: null };
   outcome: CycleStatus['outcome'] = null;
@@ -23,7 +33,10 @@ export class CycleJournal {
   notes: string[] = [];
   /** Of the snapshot's checks. */
   reportUrl: string | null = null;
+  /** The model card of the version, once it is registered. */
+  cardUrl: string | null = null;
   rollback: RollbackTimes | null = null;
+  waitingForRows: CycleStatus['waitingForRows'] = null;
   waitingForApproval: CycleStatus['waitingForApproval'] = null;
 
   constructor({ line, cycleId, trigger }: { line: string; cycleId: string; trigger: string }) {
@@ -47,6 +60,7 @@ export class CycleJournal {
   end(outcome: NonNullable<CycleStatus['outcome']>, reasons: Reason[]): void {
     this.outcome = outcome;
     this.reasons = reasons;
+    this.waitingForRows = null;
     this.waitingForApproval = null;
     this.canaryPercent = null;
   }
@@ -61,7 +75,9 @@ export class CycleJournal {
       champion,
       version,
       training,
+      gate,
       canaryPercent,
+      waitingForRows,
       waitingForApproval,
       checks,
       outcome,
@@ -76,8 +92,10 @@ export class CycleJournal {
       champion,
       version,
       training,
+      gate,
       canaryPercent,
       paused,
+      waitingForRows,
       waitingForApproval,
       checks,
       outcome,
@@ -86,8 +104,8 @@ export class CycleJournal {
   }
 
   result(outcome: CycleResult['outcome']): CycleResult {
-    const { cycleId, line, version, reasons, notes, phases, training, rollback } = this;
-    return { cycleId, line, outcome, version, reasons, notes, phases, training, rollback };
+    const { cycleId, line, version, reasons, notes, phases, training, gate, rollback } = this;
+    return { cycleId, line, outcome, version, reasons, notes, phases, training, gate, rollback };
   }
 
   /** Shown by the Temporal UI beside the run. */
@@ -100,11 +118,18 @@ export class CycleJournal {
       `### ${this.line}: ${this.outcome ?? `${this.phase}${canary}`}`,
       `${versions}; started by ${this.trigger}`,
       ...(this.reportUrl === null ? [] : [`[Report on the data](${this.reportUrl})`]),
+      ...(this.cardUrl === null ? [] : [`[Model card](${this.cardUrl})`]),
       ...(this.training === null ? [] : [`Trained: ${describeTraining(this.training)}`]),
+      ...(this.gate === null ? [] : [`**Gate**: ${describeGate(this.gate)}`]),
+      // Once the cycle has ended they are among its reasons.
+      ...(this.gate === null || this.outcome !== null ? [] : [bullets(this.gate.reasons)]),
+      ...(this.waitingForRows === null ? [] : [`**Waits for rows**: ${describeWait(this.waitingForRows)}`]),
       ...(paused === null ? [] : [`**Paused** by ${paused.who}: ${paused.reason}`]),
       ...(approval === null
         ? []
-        : [`**Waits for approval** until ${approval.until}: \`${approveCommand(this.line, approval.version)}\``]),
+        : [
+            `**Waits for approval** until ${approval.until}: \`${decideCommand('approve', this.line, approval.version)}\` or \`${decideCommand('reject', this.line, approval.version)}\``,
+          ]),
       ...(this.reasons.length === 0 ? [] : [`**Reasons**`, bullets(this.reasons)]),
       ...(last === null ? [] : [`**Check ${String(total)}: ${last.status}**`, bullets(last.reasons)]),
       ...(this.notes.length === 0 ? [] : ['**Notes**', this.notes.map((note) => `- ${note}`).join('\n')]),
@@ -119,8 +144,8 @@ function phaseRow({ phase, startedAt, endedAt }: PhaseTimes): string {
   return `| ${phase} | ${startedAt.slice(0, 19).replace('T', ' ')} | ${seconds} |`;
 }
 
-function approveCommand(line: string, version: number): string {
-  return `freshet approve ${line} --version ${String(version)} --who NAME --reason TEXT`;
+function decideCommand(verb: string, line: string, version: number): string {
+  return `freshet ${verb} ${line} --version ${String(version)} --who NAME --reason TEXT`;
 }
 
 function bullets(reasons: Reason[]): string {

@@ -37,6 +37,7 @@ export type Phase =
   | 'parity'
   | 'evaluate'
   | 'gate'
+  | 'extend'
   | 'register'
   | 'approval'
   | 'shadow'
@@ -77,6 +78,33 @@ export interface TrainingSummary {
   parity: { rows: number; maxDelta: number | null; meanDelta: number | null } | null;
 }
 
+/** What the gate said of the challenger, for operators. */
+export interface GateSummary {
+  kind: 'pass' | 'reject' | 'inconclusive' | 'hold';
+  /** Of the holdout with its extensions. */
+  rows: number;
+  users: number;
+  champion: number | null;
+  /** In the gate's metric, more is better; null without a champion, or when it is not known. */
+  gain: { metric: string; estimate: number; lower: number; upper: number } | null;
+  /** How many rules came to what. */
+  rules: Record<string, number>;
+  reasons: Reason[];
+  /** Rows that would decide; null where that is not known, or decided already. */
+  neededRows: number | null;
+  /** Extensions of the holdout in use. */
+  extensions: number;
+}
+
+/** The verdict was inconclusive, and more labelled rows are waited for. */
+export interface WaitingForRows {
+  attempt: number;
+  of: number;
+  until: string;
+  rows: number;
+  neededRows: number | null;
+}
+
 export interface CycleResult {
   cycleId: string;
   line: string;
@@ -88,6 +116,8 @@ export interface CycleResult {
   phases: PhaseTimes[];
   /** Null when the cycle ended before its training was done. */
   training: TrainingSummary | null;
+  /** Null when the cycle ended before its gate. */
+  gate: GateSummary | null;
   rollback: RollbackTimes | null;
 }
 
@@ -100,6 +130,8 @@ export interface CycleStatus {
   champion: number | null;
   version: number | null;
   training: TrainingSummary | null;
+  gate: GateSummary | null;
+  waitingForRows: WaitingForRows | null;
   /** Percent of traffic the canary is meant to have now; null outside the canary phase. */
   canaryPercent: number | null;
   paused: OperatorMessage | null;

@@ -22,20 +22,25 @@ export class OperatorDesk {
   decision: Decision = null;
 
   pause(message: OperatorMessage, nowMs: number): void {
-    this.paused ??= { ...message, sinceMs: nowMs };
+    this.paused ??= { ...kept(message), sinceMs: nowMs };
   }
 
   resume(): void {
     this.paused = null;
   }
 
-  requestStop(request: StopRequest): void {
-    if (this.stop?.kind !== 'forceRollback') this.stop = request;
+  requestStop(kind: StopRequest['kind'], message: OperatorMessage): void {
+    if (this.stop?.kind !== 'forceRollback') this.stop = { kind, ...kept(message) };
   }
 
   askForApproval(request: ApprovalRequest): void {
     this.approvalRequest = request;
     this.decision = null;
+  }
+
+  /** From here on nothing waits: whatever ended the wait, no decision is taken any more. */
+  closeApproval(): void {
+    this.approvalRequest = null;
   }
 
   /** Refuses a decision that answers nothing. Synchronous: it is the validator of `approve` and `reject`. */
@@ -47,15 +52,40 @@ export class OperatorDesk {
       throw new Error(
         `refused: version ${String(request.version)} was already ${this.decision.kind} by ${this.decision.who}`,
       );
-    if (nowMs > request.untilMs) throw new Error('refused: the approval deadline has passed');
+    if (nowMs >= request.untilMs) {
+      throw new Error(`refused: the approval deadline, ${new Date(request.untilMs).toISOString()}, has passed`);
+    }
     if (message.version !== request.version) {
       throw new Error(`refused: version ${String(request.version)} waits for approval, not ${String(message.version)}`);
     }
-    if (message.who.trim() === '') throw new Error('refused: say who decides (--who NAME)');
+    // Another client than ours may leave fields out.
+    if (storable(message.who) === '') throw new Error('refused: say who decides (--who NAME)');
+    if (storable(message.reason) === '')
+      throw new Error('refused: say why (--reason TEXT); it is kept with the version');
   }
 
   decide(kind: 'approved' | 'rejected', message: ApprovalMessage): string {
-    this.decision = { kind, ...message };
-    return `version ${String(message.version)} ${kind} by ${message.who}`;
+    const { version } = message;
+    const { who, reason } = kept(message);
+    this.decision = { kind, version, who, reason };
+    return `version ${String(version)} ${kind} by ${who}`;
   }
+}
+
+/** Of a message its own fields only; a signal can not be refused, so what it lacks is named. */
+function kept(message: Partial<OperatorMessage> | undefined): OperatorMessage {
+  return {
+    who: storable(message?.who) || 'an operator who gave no name',
+    reason: storable(message?.reason) || 'no reason given',
+  };
+}
+
+/** Without what Postgres refuses in text: a decision that can not be written would be tried for ever. */
+function storable(text: unknown): string {
+  return typeof text === 'string'
+    ? text
+        .replaceAll('\0', '')
+        .replace(/\p{Surrogate}/gu, '')
+        .trim()
+    : '';
 }

@@ -105,13 +105,13 @@ async function promote(
   enterPhase(context, 'promote');
   context.routed = true;
   const reasons = [
-    ...gate.reasons,
     direct
       ? {
           code: 'promoted.direct',
           message: `${line} had no stable model: version ${String(version)} is stable after the absolute thresholds`,
         }
       : { code: 'promoted', message: `version ${String(version)} passed the whole ramp` },
+    ...gate.reasons,
   ];
   const moved = await attemptMove(() =>
     rollout.promote.executeWithOptions({ summary: `version ${String(version)} becomes stable` }, [
@@ -257,12 +257,12 @@ function listenToOperators(desk: OperatorDesk, journal: CycleJournal): void {
   });
   setHandler(messages.forceRollbackSignal, (message) => {
     update(() => {
-      desk.requestStop({ kind: 'forceRollback', ...message });
+      desk.requestStop('forceRollback', message);
     });
   });
   setHandler(messages.abortSignal, (message) => {
     update(() => {
-      desk.requestStop({ kind: 'abort', ...message });
+      desk.requestStop('abort', message);
     });
   });
   const validator = (message: messages.ApprovalMessage): void => {

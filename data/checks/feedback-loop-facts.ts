@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { wilsonInterval } from '../../policy/proportion.ts';
 import type { Duck } from '../duckdb.ts';
-import { bootstrapMetrics, intervalOf } from '../evaluation/bootstrap.ts';
+import { compareScores, NO_GROUP } from '../evaluation/bootstrap.ts';
 
 /** Training labels by what chose the impression. */
 export interface Origin {
@@ -88,18 +88,28 @@ async function qualityOf(db: Duck, input: { traffic: Quality['traffic']; seed: n
   );
   const clickRate = { estimate: positives / rows, ...wilsonInterval({ successes: positives, n: rows, z: Z_90 }) };
   const sample = await db.rows(
-    `SELECT label, score, dense_rank() OVER (ORDER BY user_id) - 1 AS "user" FROM (
+    // Ranks have the AUC of the scores, and are in range whatever was logged.
+    `SELECT label, percent_rank() OVER (ORDER BY score) AS score, dense_rank() OVER (ORDER BY user_id) - 1 AS "user" FROM (
        SELECT * FROM fresh WHERE ${where} ORDER BY hash(impression_id), impression_id LIMIT ${String(SAMPLE_ROWS)}
      ) ORDER BY impression_id`,
     z.object({ label: int, score: z.number(), user: int }),
   );
-  const rowsOf = {
+  const scored = {
     labels: Uint8Array.from(sample, ({ label }) => label),
     users: Uint32Array.from(sample, ({ user }) => user),
     userCount: sample.reduce((most, { user }) => Math.max(most, user + 1), 0),
+    groups: new Uint32Array(sample.length).fill(NO_GROUP),
+    groupCount: 0,
     scores: [Float32Array.from(sample, ({ score }) => score)],
   };
-  const [model] = bootstrapMetrics({ rows: rowsOf, replicates: REPLICATES, seed });
-  const unknown = { estimate: Number.NaN, lower: Number.NaN, upper: Number.NaN };
-  return { traffic, rows, clickRate, auc: model === undefined ? unknown : intervalOf(model.auc) };
+  const { overall } = await compareScores({
+    rows: scored,
+    slices: [],
+    replicates: REPLICATES,
+    seed,
+    k: 1,
+    sliceMinRows: 1,
+  });
+  const { estimate, lower, upper } = overall.challenger.auc;
+  return { traffic, rows, clickRate, auc: { estimate, lower, upper } };
 }

@@ -1,180 +1,180 @@
-import type { EvaluationMetric, Interval } from '../../policy/gate.ts';
-import { logLossOf, quantile } from '../../policy/statistics.ts';
-import { fillPoissonWeights, seededRandom } from './random.ts';
+import { availableParallelism } from 'node:os';
+import {
+  EVALUATION_METRICS,
+  type CalibrationBin,
+  type Evaluation,
+  type Figures,
+  type SegmentGap,
+  type SliceFigures,
+} from '../../policy/evaluation.ts';
+import {
+  figuresOf,
+  gapsOf,
+  recordOf,
+  rounded,
+  type ModelDistributions,
+  type SegmentDistributions,
+} from './bootstrap-figures.ts';
+import { estimate, replicatesOf } from './bootstrap-replicates.ts';
+import { bytesOf, segmentsOf, type Segments } from './bootstrap-segment.ts';
+import { runReplicates } from './bootstrap-threads.ts';
+import { checkScoredRows, checkSlices, type ScoredRows, type SliceRows } from './scored-rows.ts';
 
-/** Labelled rows, whose they are, and what each model said of them. All arrays have one entry a row. */
-export interface ScoredRows {
-  labels: Uint8Array;
-  /** Index of the row's user, 0 to userCount - 1. */
-  users: Uint32Array;
-  userCount: number;
-  /** One array of probabilities a model. */
-  scores: readonly Float32Array[];
-}
+export { NO_GROUP, type ScoredRows, type SliceRows } from './scored-rows.ts';
 
-/** One metric of one model: on the rows themselves, and on each replicate. */
-export interface Distribution {
-  estimate: number;
-  replicates: Float64Array;
-}
-
-export type ModelDistributions = Record<EvaluationMetric, Distribution>;
-
-/**
- * The metrics of each model on the rows and on bootstrap replicates of them, paired and clustered: a replicate gives
- * each user a Poisson(1) number of copies, with all of the user's rows, and the same copies to every model (Oza &
- * Russell 2001; Chamandy et al. 2012, "Estimating uncertainty for massive data streams"). Rows of one user are alike,
- * so resampling single rows would give intervals that are too narrow.
- *
- * Each model is sorted once; a replicate is then one pass over its rows. The same seed gives the same numbers.
- *
- * @param checkpoint called before each replicate; what it throws ends the work.
- */
-export function bootstrapMetrics({
-  rows,
-  replicates,
-  seed,
-  checkpoint,
-}: {
+export interface ComparisonInput {
   rows: ScoredRows;
+  slices: readonly SliceRows[];
+  /** Of the bootstrap; without any all bounds are NaN. */
   replicates: number;
   seed: number;
+  /** Cut-off of ndcg and hitRate. */
+  k: number;
+  /** Slices with fewer rows are counted only. */
+  sliceMinRows: number;
+  /** At most; the calling thread is one of them. The figures do not depend on it. */
+  threads?: number;
+  /** What is prepared and kept of slices at a time; one slice with all its values may take more. 256 MiB. */
+  maxBytes?: number;
+  /** Called on the calling thread every few of its replicates; what it throws ends the work in all threads. */
   checkpoint?: () => void;
-}): ModelDistributions[] {
-  const weights = new Uint8Array(rows.userCount);
-  const models = rows.scores.map((scores) => summarise(rows, scores));
-  weights.fill(1);
-  const results = models.map((model) => {
-    const estimates = weigh(model, weights);
-    const distribution = (metric: EvaluationMetric): Distribution => ({
-      estimate: estimates[metric],
-      replicates: new Float64Array(replicates),
-    });
-    return { auc: distribution('auc'), logLoss: distribution('logLoss'), calibration: distribution('calibration') };
+}
+
+export interface ScoreComparison {
+  overall: Figures;
+  /** In the order given. A request's rows are ranked among those of them that are in the slice. */
+  slices: SliceFigures[];
+  gaps: SegmentGap[];
+  calibrationCurve: Evaluation['calibrationCurve'];
+}
+
+/**
+ * All metrics of both models on the same rows, overall and by slice, with bounds from a paired and clustered bootstrap: a
+ * replicate gives each user a Poisson(1) number of copies, with all of the user's rows, and the same copies to every
+ * model (Oza & Russell 2001; Chamandy et al. 2012, "Estimating uncertainty for massive data streams"). Rows of one user are
+ * alike, so resampling single rows would give intervals that are too narrow.
+ *
+ * Each model's scores are sorted once; a replicate is then a pass over the rows and one over the users, in as many threads
+ * as there are cores, 8 at most. The same input gives the same figures. They have 7 significant digits.
+ *
+ * @throws RangeError when the rows contradict themselves or a score is no probability.
+ */
+export async function compareScores(input: ComparisonInput): Promise<ScoreComparison> {
+  const { rows, slices, k, sliceMinRows } = input;
+  checkScoredRows(rows);
+  checkSlices(slices, rows.labels.length);
+  checkCounts(input);
+  const segments = segmentsOf(rows, k);
+  const [first = [], ...further] = wavesOf(
+    slices.filter((part) => part.rows.length >= sliceMinRows),
+    input,
+  );
+  const [whole, ...parts] = await distributionsOf([undefined, ...first], segments, input);
+  const gaps = gapsBySlice(first, parts);
+  const figures = new Map(first.map((slice, index) => [slice, parts[index]?.figures ?? null]));
+  for (const wave of further) {
+    const measured = await distributionsOf(wave, segments, input);
+    gaps.push(...gapsBySlice(wave, measured));
+    for (const [index, slice] of wave.entries()) figures.set(slice, measured[index]?.figures ?? null);
+  }
+  const { figures: overall, curves } = whole as Measured;
+  const [challenger = [], champion = null] = curves;
+  return {
+    overall,
+    slices: slices.map((part) => ({
+      slice: part.slice,
+      value: part.value,
+      ...segments.population(part.rows),
+      figures: figures.get(part) ?? null,
+    })),
+    gaps,
+    calibrationCurve: { challenger, champion },
+  };
+}
+
+interface Measured {
+  figures: Figures;
+  distributions: SegmentDistributions;
+  curves: CalibrationBin[][];
+}
+
+/** @param members undefined stands for all rows. */
+async function distributionsOf(
+  members: readonly (SliceRows | undefined)[],
+  segments: Segments,
+  {
+    rows,
+    replicates,
+    seed,
+    threads = Math.min(8, availableParallelism()),
+    checkpoint = () => undefined,
+  }: ComparisonInput,
+): Promise<Measured[]> {
+  const prepared = members.map((part) => segments.prepare(part?.rows));
+  const { userCount } = rows;
+  const results = await runReplicates({ segments: prepared, userCount, replicates, seed, threads, checkpoint });
+  return prepared.map((segment, index) => {
+    const estimates = estimate(segment, userCount);
+    const models = segment.models.map((_, model): ModelDistributions =>
+      recordOf(EVALUATION_METRICS, (metric) => ({
+        estimate: replicatesOf(estimates, { model, metric, replicates: 1 })[0] as number,
+        replicates: replicatesOf(results[index] as Float64Array, { model, metric, replicates }),
+      })),
+    );
+    const distributions = models as unknown as SegmentDistributions;
+    return {
+      figures: figuresOf(segment.population, distributions),
+      distributions,
+      curves: segment.models.map(({ curve }) => roundedCurve(curve)),
+    };
   });
-  const random = seededRandom(seed);
-  for (let replicate = 0; replicate < replicates; replicate++) {
-    checkpoint?.();
-    fillPoissonWeights(weights, random);
-    for (const [index, model] of models.entries()) {
-      const found = weigh(model, weights);
-      for (const metric of ['auc', 'logLoss', 'calibration'] as const) {
-        (results[index] as ModelDistributions)[metric].replicates[replicate] = found[metric];
-      }
+}
+
+function gapsBySlice(parts: readonly SliceRows[], measured: readonly Measured[]): SegmentGap[] {
+  const values = parts.map(({ slice, value }, index) => ({ slice, value, ...(measured[index] as Measured) }));
+  return [...new Set(parts.map(({ slice }) => slice))].flatMap((name) =>
+    gapsOf(
+      name,
+      values.filter(({ slice }) => slice === name),
+    ),
+  );
+}
+
+/** Whole slices, since gaps need all of their values together. */
+function wavesOf(
+  parts: readonly SliceRows[],
+  { rows, replicates, maxBytes = 256 * 2 ** 20 }: ComparisonInput,
+): SliceRows[][] {
+  const waves: SliceRows[][] = [];
+  let bytes = Infinity;
+  for (const name of new Set(parts.map(({ slice }) => slice))) {
+    const values = parts.filter(({ slice }) => slice === name);
+    const size = values.reduce((sum, part) => sum + bytesOf(part.rows.length, rows.scores.length, replicates), 0);
+    bytes += size;
+    if (bytes > maxBytes) {
+      waves.push([]);
+      bytes = size;
     }
+    waves.at(-1)?.push(...values);
   }
-  return results;
+  return waves;
 }
 
-/** `a` minus `b`, replicate by replicate: what makes the comparison a paired one. */
-export function differenceOf(a: Distribution, b: Distribution): Distribution {
-  return {
-    estimate: a.estimate - b.estimate,
-    replicates: a.replicates.map((value, replicate) => value - (b.replicates[replicate] as number)),
-  };
+function roundedCurve(curve: readonly CalibrationBin[]): CalibrationBin[] {
+  return curve.map(({ rows, predicted, observed }) => ({
+    rows,
+    predicted: rounded(predicted),
+    observed: rounded(observed),
+  }));
 }
 
-/** A share of undefined replicates (no positive drawn) above this makes the bounds unknown. */
-const MAX_UNDEFINED = 0.01;
-
-/** The 5th and 95th percentiles of the replicates: a one-sided 95 % bound on either side. */
-export function intervalOf({ estimate, replicates }: Distribution): Interval {
-  const defined = replicates.filter((value) => !Number.isNaN(value)).sort();
-  if (replicates.length - defined.length > MAX_UNDEFINED * replicates.length)
-    return { estimate, lower: NaN, upper: NaN };
-  return { estimate, lower: quantile(defined, 0.05), upper: quantile(defined, 0.95) };
-}
-
-/** Standard deviation over the replicates, undefined ones left out. */
-export function standardErrorOf({ replicates }: Distribution): number {
-  const defined = replicates.filter((value) => !Number.isNaN(value));
-  const mean = defined.reduce((sum, value) => sum + value, 0) / defined.length;
-  return Math.sqrt(defined.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (defined.length - 1));
-}
-
-/** What of a model's scores the passes need. */
-interface ModelSummary {
-  /** Rows by ascending score, each packed as user * 4 + (last of its tie) * 2 + label: one read a row in the hot loop. */
-  packed: Uint32Array;
-  /** By user. */
-  rows: Float64Array;
-  positives: Float64Array;
-  logLoss: Float64Array;
-  predicted: Float64Array;
-}
-
-const MAX_USERS = 2 ** 30;
-
-function summarise({ labels, users, userCount }: ScoredRows, scores: Float32Array): ModelSummary {
-  if (userCount > MAX_USERS)
-    throw new RangeError(`the holdout has ${String(userCount)} users, at most ${String(MAX_USERS)} can be resampled`);
-  const perUser = (): Float64Array => new Float64Array(userCount);
-  const summary = {
-    packed: new Uint32Array(labels.length),
-    rows: perUser(),
-    positives: perUser(),
-    logLoss: perUser(),
-    predicted: perUser(),
-  };
-  for (let row = 0; row < labels.length; row++) {
-    const user = users[row] as number;
-    const label = labels[row] as number;
-    const score = scores[row] as number;
-    summary.rows[user] = (summary.rows[user] as number) + 1;
-    summary.positives[user] = (summary.positives[user] as number) + label;
-    summary.logLoss[user] = (summary.logLoss[user] as number) + logLossOf(label, score);
-    summary.predicted[user] = (summary.predicted[user] as number) + score;
+function checkCounts({ replicates, seed, k, sliceMinRows, threads = 1 }: ComparisonInput): void {
+  const atLeast = { replicates: 0, seed: -Infinity, k: 1, sliceMinRows: 0, threads: 1 };
+  for (const [name, value] of Object.entries({ replicates, seed, k, sliceMinRows, threads })) {
+    const least = atLeast[name as keyof typeof atLeast];
+    if (!Number.isSafeInteger(value) || value < least)
+      throw new RangeError(
+        `${name} is ${String(value)}, expected an integer${least >= 0 ? ` of at least ${String(least)}` : ''}`,
+      );
   }
-  const order = Uint32Array.from(labels.keys()).sort((a, b) => (scores[a] as number) - (scores[b] as number));
-  for (let place = 0; place < order.length; place++) {
-    const row = order[place] as number;
-    const next = order[place + 1];
-    const lastOfTie = next === undefined || scores[next] !== scores[row] ? 2 : 0;
-    summary.packed[place] = (users[row] as number) * 4 + lastOfTie + (labels[row] as number);
-  }
-  return summary;
-}
-
-function weigh(model: ModelSummary, weights: Uint8Array): Record<EvaluationMetric, number> {
-  let rows = 0;
-  let positives = 0;
-  let logLoss = 0;
-  let predicted = 0;
-  for (let user = 0; user < weights.length; user++) {
-    const weight = weights[user] as number;
-    if (weight === 0) continue;
-    rows += weight * (model.rows[user] as number);
-    positives += weight * (model.positives[user] as number);
-    logLoss += weight * (model.logLoss[user] as number);
-    predicted += weight * (model.predicted[user] as number);
-  }
-  return {
-    auc: weightedAuc(model.packed, weights),
-    logLoss: logLoss / rows,
-    calibration: positives === 0 ? NaN : predicted / positives,
-  };
-}
-
-/** Weighted pairs a positive wins, a tie counting half, over all pairs; NaN when a class has no weight. */
-function weightedAuc(packed: Uint32Array, weights: Uint8Array): number {
-  let won = 0;
-  let positives = 0;
-  let negatives = 0;
-  let tiedPositives = 0;
-  let tiedNegatives = 0;
-  for (let place = 0; place < packed.length; place++) {
-    const row = packed[place] as number;
-    const weight = weights[row >>> 2] as number;
-    // Without a branch on the label, which no processor can predict.
-    const positive = weight & -(row & 1);
-    tiedPositives += positive;
-    tiedNegatives += weight - positive;
-    if ((row & 2) === 0) continue;
-    won += tiedPositives * (negatives + tiedNegatives / 2);
-    positives += tiedPositives;
-    negatives += tiedNegatives;
-    tiedPositives = 0;
-    tiedNegatives = 0;
-  }
-  return positives === 0 || negatives === 0 ? NaN : won / (positives * negatives);
 }

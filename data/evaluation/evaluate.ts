@@ -1,5 +1,5 @@
-import type { Feature, GateConfig } from '../../config/schema.ts';
-import type { Evaluation } from '../../policy/gate.ts';
+import type { EvaluationConfig, Feature } from '../../config/schema.ts';
+import type { Evaluation } from '../../policy/evaluation.ts';
 import { startThread } from '../../scoring/start-thread.ts';
 import { DataError } from '../data-error.ts';
 import type { ThreadReport } from './evaluation-thread.ts';
@@ -10,15 +10,23 @@ export interface EvaluatedModel {
   features: readonly Feature[];
 }
 
+/** Where the rows are that the challenger and its parents trained on; `lacking` says why they can not all be read. */
+export type SeenRows = { kind: 'files'; paths: readonly string[] } | { kind: 'lacking'; why: string };
+
 export interface EvaluationInput {
-  /** Local paths of the snapshot's holdout Parquet files. */
+  /** Local paths of the holdout's Parquet files; no row is in two of them. */
   holdout: readonly string[];
-  /** Local paths of its fixed historical holdout; empty where there is none. */
+  /** Local paths of the fixed historical holdout; empty where there is none. */
   historical?: readonly string[];
   challenger: EvaluatedModel;
   champion: (EvaluatedModel & { version: number }) | null;
-  gate: Pick<GateConfig, 'metric' | 'replicates'>;
-  /** Seed of the bootstrap. */
+  config: EvaluationConfig;
+  /** Slices that the gate has rules for: where not all fit into the result, these come first. */
+  judgedSlices?: readonly string[];
+  /** For slices by novelty; without it there are none. */
+  seen?: SeenRows;
+  /** Of the bootstrap, and its seed. */
+  replicates: number;
   seed: number;
 }
 
@@ -29,9 +37,10 @@ export interface ThreadInput {
 }
 
 /**
- * Scores challenger and champion on the same holdout rows and compares them: metrics, paired bootstrap bounds over
- * users, largest score change, latency. Each model gets the columns of its own spec; a column that the files do not
- * have is fed as missing. Runs in a thread of its own, so that the caller's event loop stays free for heartbeats.
+ * Scores challenger and champion on the same holdout rows and compares them: metrics with paired bootstrap bounds over
+ * users, overall and by slice, calibration, largest score change, latency, size. Each model gets the columns of its own
+ * spec; a column that the files do not have is fed as missing. Runs in a thread of its own, so that the caller's event
+ * loop stays free for heartbeats.
  *
  * The same input gives the same figures, latency aside. Without rows, or with one class only, figures are NaN, which
  * the gate holds on.

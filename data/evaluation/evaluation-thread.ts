@@ -1,5 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import type { Evaluation } from '../../policy/gate.ts';
+import type { Evaluation } from '../../policy/evaluation.ts';
 import { ModelError } from '../../scoring/model-session.ts';
 import { DataError } from '../data-error.ts';
 import { compareModels } from './compare-models.ts';

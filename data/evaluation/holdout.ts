@@ -9,8 +9,10 @@ import { featuresOf, type FeatureColumns } from '../feature-rows.ts';
 /** A piece of the holdout, in file order. */
 export interface HoldoutBatch {
   labels: Uint8Array;
-  /** The user of each row; rows without a user are each a user of their own request. */
-  users: string[];
+  /** The user of each row; rows without a user are each a user of their own request, null where they have none either. */
+  users: (string | null)[];
+  /** The request that each row was ranked in; null where it is not known. */
+  requests: (string | null)[];
   /** What each spec's model is fed for these rows, in the order of the specs. */
   features: FeatureRows[];
 }
@@ -32,7 +34,7 @@ export async function openHoldout(paths: readonly string[], specs: readonly (rea
   const duck = await openDuckDb();
   try {
     if (paths.length === 0) throw new DataError('the holdout has no files: take the snapshot again');
-    const source = `read_parquet([${paths.map(sqlText).join(', ')}], union_by_name = true)`;
+    const source = parquetSource(paths);
     const columns = await describeSource(duck, source);
     const plans = specs.map((features) => planFor(features, columns));
     const names = [...new Set(plans.flatMap(({ ids, dense }) => [...ids, ...dense]))].filter((name) => name !== null);
@@ -40,8 +42,13 @@ export async function openHoldout(paths: readonly string[], specs: readonly (rea
     const selected = names.map(
       (name) => `CAST(${sqlName(name)} AS ${columns.get(name) === 'id' ? 'BIGINT' : 'FLOAT'})`,
     );
-    const query = `SELECT ${['CAST(label AS INTEGER)', "coalesce(CAST(user_id AS VARCHAR), 'request ' || request_id)", ...selected].join(', ')} FROM ${source}`;
-    const position = new Map(names.map((name, index) => [name, index + 2]));
+    const keys = [
+      'CAST(label AS INTEGER)',
+      "coalesce(CAST(user_id AS VARCHAR), 'request ' || request_id)",
+      requestOf(columns),
+    ];
+    const query = `SELECT ${[...keys, ...selected].join(', ')} FROM ${source}`;
+    const position = new Map(names.map((name, index) => [name, index + keys.length]));
     return {
       rows,
       missing: plans.map(({ missing }) => missing),
@@ -56,7 +63,18 @@ export async function openHoldout(paths: readonly string[], specs: readonly (rea
   }
 }
 
-type ColumnKind = 'id' | 'number';
+/** SQL that reads Parquet files one after the other; a column that one of them lacks is NULL there. */
+export function parquetSource(paths: readonly string[]): string {
+  return `read_parquet([${paths.map(sqlText).join(', ')}], union_by_name = true)`;
+}
+
+type ColumnKind = 'id' | 'number' | 'other';
+
+/** SQL of a row's request; a snapshot gives a row without one the impression's id. */
+function requestOf(columns: ReadonlyMap<string, ColumnKind>): string {
+  const request = `nullif(CAST(request_id AS VARCHAR), '')`;
+  return columns.has('impression_id') ? `nullif(${request}, CAST(impression_id AS VARCHAR))` : request;
+}
 
 async function describeSource(duck: Duck, source: string): Promise<Map<string, ColumnKind>> {
   const found = await duck.describe(`SELECT * FROM ${source}`).catch((error: unknown) => {
@@ -70,7 +88,7 @@ async function describeSource(duck: Duck, source: string): Promise<Map<string, C
   const kinds = new Map<string, ColumnKind>();
   for (const { name, type } of found) {
     if (type === 'BIGINT') kinds.set(name, 'id');
-    else if (type === 'FLOAT' || type === 'DOUBLE') kinds.set(name, 'number');
+    else kinds.set(name, type === 'FLOAT' || type === 'DOUBLE' ? 'number' : 'other');
   }
   return kinds;
 }
@@ -106,5 +124,8 @@ function batchOf(chunk: DuckDBDataChunk, plans: readonly Plan[], position: Reado
     throw new DataError(`the holdout has the label ${String(label)}, expected 0 or 1: the snapshot was not checked`);
   });
   const features = plans.map((plan) => featuresOf(chunk, plan, position));
-  return { labels, users: chunk.getColumnValues(1).map(String), features };
+  return { labels, users: textsOf(chunk, 1), requests: textsOf(chunk, 2), features };
 }
+
+const textsOf = (chunk: DuckDBDataChunk, column: number): (string | null)[] =>
+  chunk.getColumnValues(column) as (string | null)[];

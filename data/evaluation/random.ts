@@ -31,6 +31,20 @@ export function seededRandom(seed: number): Random {
   };
 }
 
+/**
+ * Seed of one of the streams of `seed`, so that work can be divided and gives the same numbers however it is. The streams
+ * of a seed all differ: each step is a bijection of 32 bits (the finaliser of MurmurHash3, Appleby 2011).
+ */
+export function streamSeed(seed: number, stream: number): number {
+  return scramble((scramble(seed | 0) + stream) | 0);
+}
+
+function scramble(word: number): number {
+  let mixed = Math.imul(word ^ (word >>> 16), 0x85ebca6b);
+  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
+  return mixed ^ (mixed >>> 16);
+}
+
 /** P(X <= k) of a Poisson variable of mean 1; the draws have 32 bits, beyond 12 nothing is left of them. */
 const POISSON_1 = cumulativePoisson(12);
 
@@ -46,11 +60,16 @@ function cumulativePoisson(last: number): Float64Array {
   return cumulative;
 }
 
+/** By the first byte of a draw the smallest value that it can stand for, from where the search goes on (Chen & Asau 1974). */
+const FIRST_GUESS = Uint8Array.from({ length: 256 }, (_, byte) =>
+  POISSON_1.findIndex((cumulative) => byte / 256 < cumulative),
+);
+
 /** Fills `weights` with independent Poisson(1) draws, by inversion. */
 export function fillPoissonWeights(weights: Uint8Array, random: Random): void {
   for (let index = 0; index < weights.length; index++) {
     const uniform = random();
-    let k = 0;
+    let k = FIRST_GUESS[(uniform * 256) | 0] as number;
     while (uniform >= (POISSON_1[k] as number)) k++;
     weights[index] = k;
   }

@@ -19,6 +19,8 @@ export interface DataReportInput {
   reference: { name: string; fromMs: number; toMs: number; profile: Profile } | null;
   season: number;
   taint: { reason: string; who: string } | null;
+  /** Cards of the versions that were trained on it; left out where there is nothing to link to. */
+  cards?: readonly { href: string; version: number }[];
 }
 
 const HOUR_MS = 3_600_000;
@@ -76,12 +78,21 @@ export function renderDataReport(input: DataReportInput): string {
               <dt>compared with</dt>
               <dd>${comparedWith(input)}</dd>
             </div>
+            ${cards(input)}
           </dl>
           ${checks(input.report)} ${rowFlow(manifest)} ${volumeByHour(input)} ${labelDelay(manifest)} ${columns(input)}
         </main>
       </body>
     </html>`;
   return page.markup;
+}
+
+function cards({ cards: of = [] }: DataReportInput): Html | null {
+  if (of.length === 0) return null;
+  return html`<div>
+    <dt>trained</dt>
+    <dd>${of.map(({ href, version }) => html`<a href="${href}">version ${version}: its card</a> `)}</dd>
+  </div>`;
 }
 
 function verdict({ report, manifest, taint }: DataReportInput): Html {

@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { messageOf } from '../stack/say.ts';
 import { Access } from './access.ts';
 
@@ -47,8 +47,15 @@ export function runs(
     });
 }
 
-/** Columns as wide as their widest cell. */
-export function table(rows: readonly (readonly string[])[]): string {
+/** Reads an option that says how many. */
+export function positiveInteger(text: string): number {
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError('expected a whole number of 1 or more.');
+}
+
+/** Columns as wide as their widest cell; what people wrote in several lines is one. */
+export function table(lines: readonly (readonly string[])[]): string {
+  const rows = lines.map((row) => row.map((cell) => cell.replaceAll(/\s*[\r\n]+\s*/g, ' ')));
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
   return rows
     .map((row) =>

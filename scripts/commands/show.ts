@@ -1,17 +1,16 @@
 import { type Client, ScheduleNotFoundError } from '@temporalio/client';
 import type { Command } from 'commander';
-import { z } from 'zod';
 import { readTriggers } from '../../activities/read-triggers.ts';
 import { scheduleId } from '../../config/names.ts';
-import { count, difference } from '../../policy/figures.ts';
 import { decideTriggers, type TriggerDecision } from '../../policy/triggers.ts';
 import { listCycles, openCycle } from '../../store/cycles.ts';
 import { readLine } from '../../store/lines.ts';
 import { currentRoute } from '../../store/routes.ts';
-import type { CycleRecord, Route, VersionRecord } from '../../store/types.ts';
-import { listVersions } from '../../store/versions.ts';
+import type { CycleRecord, Route } from '../../store/types.ts';
 import { type CycleStatus, statusQuery } from '../../workflows/messages.ts';
+import { describeGate, describeWait } from '../../workflows/gate-summary.ts';
 import { describeTraining } from '../../workflows/training-summary.ts';
+import { describeRoute } from '../registry/describe-route.ts';
 import { messageOf } from '../stack/say.ts';
 import type { Access } from './access.ts';
 import { runs, table, time } from './run-command.ts';
@@ -34,7 +33,7 @@ interface TemporalView {
   problem: string | null;
 }
 
-/** `status`, `versions`. */
+/** `status`. */
 export function registerShowCommands(program: Command): void {
   runs(
     program
@@ -69,16 +68,6 @@ export function registerShowCommands(program: Command): void {
       },
     },
   );
-
-  runs(program.command('versions').description('the versions of a model line, newest first').argument('<line>'), {
-    example: 'versions news-feed',
-    work: async (access, line: string) => {
-      const db = await access.database();
-      await readLine(db, line);
-      const versions = await listVersions(db, line);
-      return { data: { line, versions }, text: describeVersions(versions) };
-    },
-  });
 }
 
 async function askTemporal(
@@ -124,6 +113,8 @@ function describeStatus(of: {
     `since     ${time(route.at)}, by ${route.who}: ${route.why}`,
     `cycle     ${open === null ? 'none is running' : describeOpen(open, temporal.cycle)}`,
     ...(temporal.cycle?.training == null ? [] : [`training  ${describeTraining(temporal.cycle.training)}`]),
+    ...(temporal.cycle?.gate == null ? [] : [`gate      ${describeGate(temporal.cycle.gate)}`]),
+    ...(temporal.cycle?.waitingForRows == null ? [] : [`waits     ${describeWait(temporal.cycle.waitingForRows)}`]),
     `schedule  ${describeSchedule(temporal)}`,
     ...describeTriggers(temporal.triggers),
   ];
@@ -140,14 +131,6 @@ function describeStatus(of: {
     lines.push('', table([['started', 'outcome', 'candidate', 'started by', 'reason'], ...rows]));
   }
   return lines.join('\n');
-}
-
-function describeRoute(route: Route): string {
-  const parts = [route.stable === 0 ? 'the input order (version 0)' : `version ${route.stable}`];
-  if (route.canary !== null)
-    parts.push(`canary ${route.canary} at ${percent(route.canaryShare)}, holdback ${percent(route.holdback)}`);
-  if (route.shadow !== null) parts.push(`shadow ${route.shadow} on ${percent(route.shadowShare)}`);
-  return `${parts.join('; ')} (epoch ${route.epoch})`;
 }
 
 function describeOpen(open: CycleRecord, status: CycleStatus | null): string {
@@ -183,31 +166,4 @@ function describeSchedule({ schedule, problem }: TemporalView): string {
   if (schedule === null) return problem === null ? 'none; run "freshet schedule apply FILE"' : 'unknown';
   if (schedule.paused) return `paused: ${schedule.note ?? 'no reason given'}`;
   return schedule.nextAt === null ? 'no next cycle' : `next cycle at ${time(schedule.nextAt)}`;
-}
-
-function describeVersions(versions: VersionRecord[]): string {
-  const rows = versions.map(({ version, status, parent, createdAt, cycleId, lineage, metrics }) => {
-    const { examples, parity } = trained.parse(metrics);
-    return [
-      String(version),
-      status,
-      parent === null ? '-' : String(parent),
-      time(createdAt),
-      lineage.strategy ?? '-',
-      examples === null ? '-' : count(examples),
-      parity?.maxDelta == null ? '-' : difference(parity.maxDelta),
-      cycleId ?? 'keeps the order of the input',
-    ];
-  });
-  return table([['version', 'status', 'parent', 'created', 'trained', 'examples', 'ONNX differs', 'cycle'], ...rows]);
-}
-
-/** What a version's metrics say of its training; versions of before have less. */
-const trained = z.object({
-  examples: z.number().nullable().catch(null),
-  parity: z.object({ maxDelta: z.number().nullable() }).nullable().catch(null),
-});
-
-function percent(share: number): string {
-  return `${Math.round(share * 1_000) / 10} %`;
 }

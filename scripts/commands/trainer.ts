@@ -2,8 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { InvalidArgumentError, Option, type Command } from 'commander';
-import { projectRoot } from '../stack/project.ts';
-import { findPythonEnv } from '../stack/python-env.ts';
+import { referenceTrainer } from '../stack/reference-trainer.ts';
 import { CHECK_GROUPS, checkTrainer, type CheckGroup, type TrainerReport } from '../trainer-check/check-trainer.ts';
 import { runs, table } from './run-command.ts';
 
@@ -50,12 +49,6 @@ export function registerTrainerCommands(program: Command): void {
       },
     },
   );
-}
-
-async function referenceTrainer(): Promise<{ command: string[]; env: NodeJS.ProcessEnv }> {
-  const python = await findPythonEnv();
-  if (python === null) throw new Error('the environment that trains is not set up: run "npm run setup"');
-  return { command: [python, '-m', 'freshet_trainer'], env: { PYTHONPATH: join(projectRoot(), 'trainer') } };
 }
 
 function describe({ ok, findings }: TrainerReport): string {

@@ -90,17 +90,19 @@ export async function playStory(stage: Stage, scenes: readonly Scene[], firstAtM
 
 const evaluationSchema = z.object({
   evaluation: z.object({
-    challengerMetrics: z.object({ auc: z.object({ estimate: z.number() }) }),
-    championMetrics: z.object({ auc: z.object({ estimate: z.number() }) }).nullable(),
+    overall: z.object({
+      challenger: z.object({ auc: z.object({ estimate: z.number() }) }),
+      champion: z.object({ auc: z.object({ estimate: z.number() }) }).nullable(),
+    }),
   }),
 });
 
 /** What the holdout said of a version before anybody saw it. */
 async function offlineFigures(db: Database, of: { line: string; version: number }): Promise<string> {
   const { metrics } = await readVersion(db, of);
-  const { challengerMetrics, championMetrics } = evaluationSchema.parse(metrics).evaluation;
-  const champion = championMetrics === null ? 'no champion' : `champion ${championMetrics.auc.estimate.toFixed(3)}`;
-  return `AUC ${challengerMetrics.auc.estimate.toFixed(3)} on the holdout (${champion})`;
+  const { challenger, champion } = evaluationSchema.parse(metrics).evaluation.overall;
+  const beside = champion === null ? 'no champion' : `champion ${champion.auc.estimate.toFixed(3)}`;
+  return `AUC ${challenger.auc.estimate.toFixed(3)} on the holdout (${beside})`;
 }
 
 function judge({ scene, workflowId, result }: Omit<PlayedScene, 'deviations'>): PlayedScene {

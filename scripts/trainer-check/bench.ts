@@ -1,5 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { trainerEnvironment } from '../../activities/trainer-environment.ts';
 import { trainerManifest, trainingFolders } from '../../activities/trainer-manifest.ts';
 import { lineConfigSchema, type LineConfig } from '../../config/schema.ts';
 import { CUTOFF_MS, FEATURES, writeCheckSnapshot, type CheckSnapshot } from './snapshot.ts';
@@ -69,18 +70,11 @@ export class TrainerBench {
     const folders = this.#folders(name);
     await Promise.all([folders.workDir, folders.outputDir].map((folder) => mkdir(folder, { recursive: true })));
     await writeFile(folders.manifestPath, JSON.stringify(this.#manifest(name, input), null, 2));
-    const threads = String(this.config.training.threads);
     const run = await runTrainerOnce({
       command: this.#options.command,
       manifestPath: folders.manifestPath,
       // As a cycle sets them.
-      env: {
-        ...process.env,
-        ...this.#options.env,
-        CUDA_VISIBLE_DEVICES: '',
-        OMP_NUM_THREADS: threads,
-        MKL_NUM_THREADS: threads,
-      },
+      env: trainerEnvironment({ own: this.#options.env, gpus: [], threads: this.config.training.threads }),
       timeoutMs: this.#options.timeoutMs,
       graceMs: this.#options.graceMs,
       ...(onLine === undefined ? {} : { onLine }),

@@ -1,12 +1,12 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { z } from 'zod';
 import { trainerResult } from '../../activities/trainer-outputs.ts';
-import { bootstrapMetrics } from '../../data/evaluation/bootstrap.ts';
 import { compareWithTrainer } from '../../data/evaluation/parity.ts';
 import { openDuckDb, sqlText } from '../../data/duckdb.ts';
 import { readFeatureRows } from '../../data/feature-rows.ts';
 import type { FeatureRows } from '../../features/featurizer.ts';
 import { decideParity } from '../../policy/parity.ts';
+import { auc } from '../../policy/ranking-metrics.ts';
 import { openModel, type Model } from '../../scoring/model-session.ts';
 import { messageOf } from '../stack/say.ts';
 import type { BenchRun, TrainerBench } from './bench.ts';
@@ -180,17 +180,15 @@ async function checkLearning(bench: TrainerBench, model: Model): Promise<CheckFi
   } catch {
     return [];
   }
-  const labels = Uint8Array.from(await labelsOf(bench));
-  const one = { labels, users: new Uint32Array(labels.length), userCount: 1, scores: [scores] };
-  const auc = bootstrapMetrics({ rows: one, replicates: 0, seed: 0 })[0]?.auc.estimate ?? NaN;
+  const learned = auc(await labelsOf(bench), scores);
   const [a, b] = await Promise.all(
     NEIGHBOUR_IDS.map((id) =>
       model.score({ count: 1, ids: BigInt64Array.from([id, 0n]), dense: Float32Array.of(NaN, NaN) }),
     ),
   );
-  const found = `AUC ${auc.toFixed(3)} on the train part`;
+  const found = `AUC ${learned.toFixed(3)} on the train part`;
   return [
-    auc > LEARNS_AUC
+    learned > LEARNS_AUC
       ? pass('model.learns', found)
       : warn(
           'model.learns',

@@ -9,6 +9,7 @@ import type { TrainingDecision } from '../../policy/training-strategy.ts';
 import { claimCycle, closeCycle, readCycle, recordPhases } from '../../store/cycles.ts';
 import { setEventClock } from '../../store/event-clock.ts';
 import { applyLine } from '../../store/lines.ts';
+import { forgetRemoved, recordRemoved } from '../../store/removed-artifacts.ts';
 import { promote } from '../../store/routes.ts';
 import { saveReport, saveSnapshot } from '../../store/snapshots.ts';
 import { taintSnapshot } from '../../store/taints.ts';
@@ -50,6 +51,17 @@ describe('how a cycle trains', () => {
 
     expect(await decideTraining(database.db, await readCycle(database.db, cycleId))).toEqual(decision);
     expect(decision).toMatchObject({ strategy: 'incremental', repair: null });
+  });
+
+  test('is in full when retention removed the checkpoint of its parent', async () => {
+    const parent = await firstVersion();
+    await at(START + DAY);
+    const sha256 = 'b'.repeat(64);
+    await recordRemoved(database.db, [{ sha256, line, what: 'checkpoint of version 1', bytes: 1, why: 'old' }]);
+    const { decision } = await begin(parent);
+    await forgetRemoved(database.db, [sha256]);
+
+    expect(decision).toMatchObject({ strategy: 'full', reasons: [{ code: 'training.noCheckpoint' }] });
   });
 
   test('goes back to a full training after a week, and not at once again when that was rejected', async () => {

@@ -76,7 +76,7 @@ describe('trainChallenger', () => {
     const { sha256 } = await deps.artifacts.put(Buffer.from('weights of version 1'));
     await deps.db.query(
       `insert into versions (line, version, status, cycle_id, model_sha256, checkpoint_sha256)
-       values ('news-feed', 1, 'archived', 'c1', 'm', $1)`,
+       values ('news-feed', 1, 'candidate', 'c1', 'm', $1)`,
       [sha256],
     );
     await deps.db.query(`update cycles set parent = 1 where cycle_id = 'c1'`);

@@ -40,8 +40,8 @@ test.each([
   ],
   [
     'two problems at once',
-    `${MINIMAL}canary: { steps: [50, 10] }\ngate: { metric: ndcg }`,
-    ['gate.metric: expected one of "auc"|"logLoss"'],
+    `${MINIMAL}canary: { steps: [50, 10] }\ngate: { metric: accuracy }`,
+    ['gate.metric: expected one of "auc"|"logLoss"|"normalizedEntropy"'],
   ],
   ['steps that shrink', `${MINIMAL}canary: { steps: [50, 10] }`, ['canary.steps: steps must grow']],
 ])('%s is refused with its path and what was expected', (_name, text, messages) => {

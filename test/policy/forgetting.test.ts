@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { forgettingNotes } from '../../policy/forgetting.ts';
-import type { Evaluation, HistoricalFigures } from '../../policy/gate.ts';
+import type { ComparedMetric, Evaluation, HistoricalFigures } from '../../policy/evaluation.ts';
 
 const figures = (auc: number, logLoss: number): HistoricalFigures['challenger'] => ({ auc, logLoss });
-const notes = (historical: HistoricalFigures | null | undefined, metric: 'auc' | 'logLoss' = 'auc'): string[] =>
+const notes = (historical: HistoricalFigures | null | undefined, metric: ComparedMetric = 'auc'): string[] =>
   forgettingNotes({ historical } as Evaluation, { metric, tolerance: 0.01 });
 
 describe('forgetting', () => {
-  it.each<[string, HistoricalFigures | null | undefined, 'auc' | 'logLoss', RegExp | null]>([
+  it.each<[string, HistoricalFigures | null | undefined, ComparedMetric, RegExp | null]>([
     ['no historical holdout', null, 'auc', null],
     ['an evaluation of before there was one', undefined, 'auc', null],
     ['no champion', { rows: 900, challenger: figures(0.5, 0.9), champion: null }, 'auc', null],
@@ -35,6 +35,12 @@ describe('forgetting', () => {
       { rows: 900, challenger: figures(0.6, 0.6), champion: figures(0.7, 0.6) },
       'logLoss',
       null,
+    ],
+    [
+      'a metric that these rows are not measured in',
+      { rows: 900, challenger: figures(0.6, 0.6), champion: figures(0.7, 0.6) },
+      'ndcg',
+      /auc is worse by 0.1/,
     ],
     [
       'figures that are no numbers',

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 import { startPostgres } from '../../scripts/stack/postgres.ts';
 import { Supervisor } from '../../scripts/stack/processes.ts';
-import { SECOND_TRAINER_ENV } from '../../scripts/setup.ts';
+import { MLFLOW_ENV, SECOND_TRAINER_ENV } from '../../scripts/setup.ts';
 import { findLockedPython, findPythonEnv } from '../../scripts/stack/python-env.ts';
 import { findTemporalCli } from '../../scripts/stack/temporal-cli.ts';
 import { prepareTemporal, startTemporalServer } from '../../scripts/stack/temporal-server.ts';
@@ -19,6 +19,8 @@ declare module 'vitest' {
     pythonPath: string;
     /** A Python with the packages of test/second-trainer; plain `python3` when it was not set up (`npm test` does). */
     secondTrainerPython: string;
+    /** A Python with the packages of test/mlflow; plain `python3` when it was not set up (`npm test` does). */
+    mlflowPython: string;
     /** Executable of Temporal's time-skipping server; null where there is none. */
     timeSkippingServer: string | null;
   }
@@ -42,6 +44,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     project.provide('temporalAddress', await temporalAddress(supervisor, say));
     project.provide('pythonPath', (await findPythonEnv()) ?? 'python3');
     project.provide('secondTrainerPython', (await findLockedPython(SECOND_TRAINER_ENV)) ?? 'python3');
+    project.provide('mlflowPython', (await findLockedPython(MLFLOW_ENV)) ?? 'python3');
     const timeSkipping = await findTimeSkippingServer({ say, fetch: false });
     project.provide('timeSkippingServer', timeSkipping.kind === 'found' ? timeSkipping.path : null);
     return teardown;

@@ -14,6 +14,8 @@ import {
   lineWithStable,
   move,
   moved,
+  register,
+  rollback,
 } from './stage.ts';
 
 let test: TestDatabase;
@@ -81,13 +83,11 @@ describe('renewLease', () => {
 
   it('refuses once the stable is not the champion any more', async () => {
     const { db } = test;
-    const { route } = await lineWithCandidate(db, { cycleId: 'c' });
-    await db.query(
-      `insert into routes (line, epoch, stable, canary, canary_share, salt, cycle_id, who, why)
-       values ($1, $2, 0, 2, 0.1, 's', 'c', 'op', 'test')`,
-      [LINE, route.epoch + 1],
-    );
-    await db.query('update route_heads set epoch = $2 where line = $1', [LINE, route.epoch + 1]);
+    const { epoch } = await lineWithStable(db);
+    await claim(db, 'c');
+    const { version } = await register(db, 'c', 1);
+    moved(await move(db, { cycleId: 'c', next: canary(1, version), expectedEpoch: epoch }));
+    await rollback(db, 'cold');
     expect(await renewLease(db, { cycleId: 'c', startedAt: new Date(), leaseMs: LEASE_MS })).toEqual({
       kind: 'championChanged',
       champion: 1,

@@ -224,6 +224,8 @@ describe('route history', () => {
     expect(history.map(({ epoch }) => epoch)).toEqual([3, 2, 1]);
     expect(history.at(-1)).toMatchObject({ epoch: 1, stable: 0, salt: LINE });
     expect(await routeAt(db, { line: LINE, time: new Date(route.at.getTime() + 60_000) })).toEqual(route);
+    // Times are shown in milliseconds: that of a route finds it.
+    expect(await routeAt(db, { line: LINE, time: route.at })).toEqual(route);
     expect(await routeAt(db, { line: LINE, time: new Date('2020-01-01') })).toBeNull();
     await db.query(
       `insert into routes (line, epoch, stable, salt, who, why, at)

@@ -1,5 +1,5 @@
 import { lineConfigSchema, type LineConfig } from '../../config/schema.ts';
-import { claimCycle } from '../../store/cycles.ts';
+import { claimCycle, type ClaimResult } from '../../store/cycles.ts';
 import type { Queryable } from '../../store/database.ts';
 import { applyLine } from '../../store/lines.ts';
 import { rollbackCycle } from '../../store/rollbacks.ts';
@@ -22,19 +22,30 @@ export function alert(dedupKey: string): Alert {
 
 /** Claims the line for `cycleId`; fails when it is not free. */
 export async function claim(db: Queryable, cycleId: string): Promise<CycleRecord> {
-  const result = await claimCycle(db, {
-    line: LINE,
+  const result = await tryClaim(db, { line: LINE, cycleId });
+  if (result.kind !== 'claimed') throw new Error(`expected to claim the line for ${cycleId}, got ${result.kind}`);
+  return result.cycle;
+}
+
+/** Claims a line for a cycle whose run is never over. */
+export function tryClaim(db: Queryable, { line, cycleId }: { line: string; cycleId: string }): Promise<ClaimResult> {
+  return claimCycle(db, {
+    line,
     cycleId,
     workflowId: `workflow-${cycleId}`,
     runId: `run-${cycleId}`,
     trigger: 'test',
     isRunOver: () => Promise.resolve(false),
   });
-  if (result.kind !== 'claimed') throw new Error(`expected to claim the line for ${cycleId}, got ${result.kind}`);
-  return result.cycle;
 }
 
-export async function register(db: Queryable, cycleId: string, parent: number | null = null): Promise<VersionRecord> {
+/** Registers the cycle's candidate; what is not its line or its metrics changes its lineage. */
+export async function register(
+  db: Queryable,
+  cycleId: string,
+  parent: number | null = null,
+  { line = LINE, metrics = {}, ...change }: Partial<Lineage & Pick<VersionRecord, 'line' | 'metrics'>> = {},
+): Promise<VersionRecord> {
   const config = lineConfig();
   const lineage: Lineage = {
     parent,
@@ -51,18 +62,19 @@ export async function register(db: Queryable, cycleId: string, parent: number | 
     cycleId,
     workflowId: `workflow-${cycleId}`,
     runId: `run-${cycleId}`,
+    ...change,
   };
   return createVersion(db, {
-    line: LINE,
+    line,
     cycleId,
     effectKey: `${cycleId}/register`,
     parent,
     modelSha256: 'a'.repeat(64),
     checkpointSha256: null,
-    features: config.features,
+    features: lineage.features,
     trainingCutoffMs: 1_700_000_000_000,
     lineage,
-    metrics: {},
+    metrics,
   });
 }
 

@@ -30,11 +30,7 @@ async function nextVersion(
   { cycleId, parent, fromMs }: { cycleId: string; parent: number; fromMs: number },
 ): Promise<string> {
   const { epoch } = await claimAndSnapshot(db, cycleId, fromMs);
-  const { version } = await register(db, cycleId, parent);
-  await db.query(`update versions set lineage = lineage || $2 where version = $1`, [
-    version,
-    JSON.stringify({ snapshotId: idOf(cycleId) }),
-  ]);
+  const { version } = await register(db, cycleId, parent, { snapshotId: idOf(cycleId) });
   const route = moved(await move(db, { cycleId, next: canary(parent, version), expectedEpoch: epoch }));
   moved(await promoteCandidate(db, { cycleId, version, expectedEpoch: route.epoch }));
   return idOf(cycleId);

@@ -8,6 +8,7 @@ import { findTimeSkippingServer } from '../../scripts/stack/time-skipping-server
 import { assessCheck } from '../../policy/breaker.ts';
 import type { HealthVerdict } from '../../policy/health.ts';
 import { searchAttributes, type CycleResult, type TrainingCycleInput } from '../../workflows/messages.ts';
+import { well } from '../policy/gate-cases.ts';
 import { lineConfig } from '../policy/line-config.ts';
 import { workflowBundle } from '../rig/workflow-bundle.ts';
 import { replay } from '../rig/workflow-code.ts';
@@ -78,9 +79,9 @@ function scripted(verdictOf: (check: number) => HealthVerdict['status'], now: ()
     },
     endCycle: ({ outcome }) => Promise.resolve({ outcome }),
     savePhases: () => Promise.resolve(),
+    askForApproval: () => Promise.resolve(),
+    recordApproval: () => Promise.resolve({ decision: 1 }),
   };
-  const interval = { estimate: 0.7, lower: 0.69, upper: 0.71 };
-  const metrics = { auc: interval, logLoss: interval, calibration: { estimate: 1, lower: 0.99, upper: 1.01 } };
   const others = {
     takeSnapshot: () =>
       Promise.resolve({ snapshotId: 's', rows: { train: 1, replay: 0, holdout: 1 }, windowStartMs: 0, cutoffMs: 1 }),
@@ -91,13 +92,7 @@ function scripted(verdictOf: (check: number) => HealthVerdict['status'], now: ()
         ...{ problem: null, trainRows: 10_000, predictions: 10_000, rows: 10_000, unknownRow: null },
         ...{ notNumbers: 0, firstNotNumber: null, maxDelta: 1e-7, meanDelta: 1e-8, worst: null },
       }),
-    evaluateChallenger: () =>
-      Promise.resolve({
-        ...{ rows: 10_000, positives: 4_000, users: 2_000, champion: 1 },
-        ...{ challengerMetrics: metrics, championMetrics: metrics },
-        gain: { estimate: 0.01, lower: 0.005, upper: 0.015 },
-        ...{ gainStandardError: 0.003, maxScoreChange: 0.2, latencyMsPerRow: 0.01, modelBytes: 1_000 },
-      }),
+    evaluateChallenger: () => Promise.resolve({ ...well, champion: 1 }),
     registerVersion: () => Promise.resolve({ version: 2 }),
   };
   return { recorded, activities: { ...rollout, ...others } };

@@ -1,8 +1,9 @@
 import { WorkflowFailedError, WorkflowUpdateFailedError } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { Evaluation } from '../../policy/gate.ts';
+import type { Evaluation } from '../../policy/evaluation.ts';
 import { readCycle } from '../../store/cycles.ts';
+import { listDecisions } from '../../store/decisions.ts';
 import { readVersion } from '../../store/versions.ts';
 import { approveUpdate, rejectUpdate } from '../../workflows/messages.ts';
 import {
@@ -53,13 +54,14 @@ describe('a cycle that does not get as far as users', () => {
     await servesAlone(freshet, 1);
   });
 
-  it('is rejected on an absolute threshold; a trainer that prints garbage is no reason', async () => {
+  it('is rejected on an absolute threshold, whoever could approve; a trainer that prints garbage is no reason', async () => {
     const result = await freshet.runCycle({
       training: { command: fixtureTrainer('rising', 'garbage') },
-      gate: { thresholds: [{ metric: 'auc', min: 0.99 }] },
+      gate: { approval: 'always', thresholds: [{ metric: 'auc', min: 0.99 }] },
     });
 
-    expect(result.outcome).toBe('rejected');
+    expect(result).toMatchObject({ outcome: 'rejected', gate: { kind: 'reject' } });
+    expect(result.phases.map(({ phase }) => phase)).not.toContain('approval');
     expect(result.reasons.map(({ message }) => message).join(' ')).toContain('0.99');
   });
 
@@ -83,7 +85,7 @@ describe('a cycle that does not get as far as users', () => {
     const { metrics } = await readVersion(freshet.db, { line: freshet.line, version: result.version ?? -1 });
     const { evaluation } = metrics as { evaluation: Evaluation };
     expect(evaluation.champion).toBe(1);
-    expect(evaluation.championMetrics?.auc.estimate).toBeGreaterThan(0.65);
+    expect(evaluation.overall.champion?.auc.estimate).toBeGreaterThan(0.65);
     expect(result.outcome).toBe('rejected');
   });
 
@@ -167,6 +169,9 @@ describe('a person’s approval', () => {
     const result = await handle.result();
     expect(result.outcome).toBe('rejected');
     expect(result.reasons[0]?.message).toBe('rejected by ann: the slate looks odd');
+    expect(await listDecisions(freshet.db, { line: freshet.line, version })).toMatchObject([
+      { kind: 'rejected', who: 'ann', why: 'the slate looks odd', details: { gate: { kind: 'pass' } } },
+    ]);
     await replay(handle);
   });
 
@@ -175,6 +180,13 @@ describe('a person’s approval', () => {
 
     expect(result.outcome).toBe('rejected');
     expect(result.reasons[0]?.code).toBe('approval.expired');
+    const { db, line } = freshet;
+    expect(await listDecisions(db, { line, version: result.version ?? -1 })).toMatchObject([{ kind: 'expired' }]);
+    const { rows } = await db.query<{ title: string }>(
+      `select alert->>'title' as title from outbox where starts_with(dedup_key, $1) order by id`,
+      [`${result.cycleId}/approval/`],
+    );
+    expect(rows.map(({ title }) => title).join()).toMatch(/waits for approval.*nobody decided/);
   });
 
   it('lets the version go on to shadow', async () => {

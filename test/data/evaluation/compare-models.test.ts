@@ -5,8 +5,19 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openDuckDb, sqlText } from '../../../data/duckdb.ts';
 import { compareModels } from '../../../data/evaluation/compare-models.ts';
 import type { EvaluationInput } from '../../../data/evaluation/evaluate.ts';
-import type { Evaluation } from '../../../policy/gate.ts';
-import { auc, calibrationRatio, logLoss } from '../../../policy/statistics.ts';
+import type { Evaluation } from '../../../policy/evaluation.ts';
+import {
+  auc,
+  calibrationRatio,
+  expectedCalibrationError,
+  hitRateAtK,
+  logLoss,
+  ndcgAtK,
+  normalizedEntropy,
+  reciprocalRank,
+} from '../../../policy/ranking-metrics.ts';
+import { lineConfig } from '../../policy/line-config.ts';
+import { FEATURES_OF, modelPath } from '../../scoring/fixtures.ts';
 import { columnsModel, columnsScore, fixture, rows, spec, writeHoldout } from './holdout-rows.ts';
 
 let folder: string;
@@ -30,7 +41,8 @@ const input = (change: Partial<EvaluationInput> = {}): EvaluationInput => ({
   holdout,
   challenger: { model: columnsModel, features: spec('c1', 'x1', 'c2', 'x2') },
   champion: { version: 3, model: columnsModel, features: spec('x2', 'x1', 'c2', 'c1') },
-  gate: { metric: 'auc', replicates: 300 },
+  config: { ...lineConfig().evaluation, k: 3, latencyCandidates: [] },
+  replicates: 300,
   seed: 1,
   ...change,
 });
@@ -39,53 +51,93 @@ const labels = rows.map(({ label }) => label);
 const challengerScores = rows.map(({ c1, c2, x1, x2 }) => columnsScore([c1, c2], [x1, x2]));
 const championScores = rows.map(({ c1, c2, x1, x2 }) => columnsScore([c2, c1], [x2, x1]));
 
+/** The mean over the requests that have a positive, of the rows that have a request. */
+function overRequests(of: (labels: number[], scores: number[]) => number, scores: number[]): number {
+  const members = new Map<string, number[]>();
+  for (const [row, { request }] of rows.entries()) {
+    if (request !== null) members.set(request, [...(members.get(request) ?? []), row]);
+  }
+  const found = [...members.values()].map((group) =>
+    of(
+      group.map((row) => labels[row] as number),
+      group.map((row) => scores[row] as number),
+    ),
+  );
+  const known = found.filter((value) => !Number.isNaN(value));
+  return known.reduce((sum, value) => sum + value, 0) / known.length;
+}
+
+const figuresOf = (scores: number[]): Record<string, number> => ({
+  auc: auc(labels, scores),
+  logLoss: logLoss(labels, scores),
+  normalizedEntropy: normalizedEntropy(labels, scores),
+  ndcg: overRequests((...group) => ndcgAtK(...group, 3), scores),
+  mrr: overRequests(reciprocalRank, scores),
+  hitRate: overRequests((...group) => hitRateAtK(...group, 3), scores),
+  calibration: calibrationRatio(labels, scores),
+  calibrationError: expectedCalibrationError(labels, scores),
+});
+
 describe('compareModels', () => {
   it('feeds each model the columns of its own spec, in that order, missing values as missing', async () => {
-    const evaluation = await compare(input());
-    expect(evaluation.challengerMetrics.auc.estimate).toBeCloseTo(auc(labels, challengerScores), 5);
-    expect(evaluation.challengerMetrics.logLoss.estimate).toBeCloseTo(logLoss(labels, challengerScores), 5);
-    expect(evaluation.challengerMetrics.calibration.estimate).toBeCloseTo(
-      calibrationRatio(labels, challengerScores),
-      5,
-    );
-    expect(evaluation.championMetrics?.auc.estimate).toBeCloseTo(auc(labels, championScores), 5);
-    expect(evaluation.gain?.estimate).toBeCloseTo(auc(labels, challengerScores) - auc(labels, championScores), 5);
+    const { overall, maxScoreChange } = await compare(input());
+    const [challenger, champion] = [figuresOf(challengerScores), figuresOf(championScores)];
+    for (const [metric, expected] of Object.entries(challenger)) {
+      const name = metric as keyof typeof overall.challenger;
+      // Float32 scores may lie in another bin of the calibration error.
+      const digits = name === 'calibrationError' ? 3 : 5;
+      expect(overall.challenger[name].estimate, metric).toBeCloseTo(expected, digits);
+      expect(overall.champion?.[name].estimate, metric).toBeCloseTo(champion[metric] as number, digits);
+      if (name === 'calibration') continue;
+      const less = ['logLoss', 'normalizedEntropy', 'calibrationError'].includes(name);
+      const gain = (less ? -1 : 1) * (expected - (champion[metric] as number));
+      expect(overall.gain?.[name].estimate, metric).toBeCloseTo(gain, digits);
+    }
     const changes = challengerScores.map((score, row) => Math.abs(score - (championScores[row] ?? NaN)));
-    expect(evaluation.maxScoreChange).toBeCloseTo(Math.max(...changes), 5);
+    expect(maxScoreChange).toBeCloseTo(Math.max(...changes), 5);
   });
 
-  it('reports size, latency and counts, a row without a user as a user of its own', async () => {
-    const evaluation = await compare(input());
+  it('counts rows, users and requests: a row without a user is a user of its own, one without a request in none', async () => {
     const named = new Set(rows.map(({ user }) => user).filter((user) => user !== null)).size;
-    expect(evaluation).toMatchObject({
-      rows: 5_000,
-      positives: labels.filter((label) => label === 1).length,
-      users: named + rows.filter(({ user }) => user === null).length,
-      champion: 3,
-      championMissing: [],
-      modelBytes: (await readFile(columnsModel)).byteLength,
+    const requests = new Set(rows.map(({ request }) => request).filter((request) => request !== null));
+    const clicked = new Set(rows.flatMap(({ request, label }) => (label === 1 ? [request] : [])));
+    expect(await compare(input())).toMatchObject({
+      overall: {
+        rows: 5_000,
+        positives: labels.filter((label) => label === 1).length,
+        users: named + rows.filter(({ user }) => user === null).length,
+        groups: requests.size,
+        groupsWithoutPositive: [...requests].filter((request) => !clicked.has(request)).length,
+      },
     });
-    expect(evaluation.latencyMsPerRow).toBeGreaterThan(0);
   });
 
-  it('turns the sign of a loss, so that more gain is better', async () => {
-    const evaluation = await compare(input({ gate: { metric: 'logLoss', replicates: 200 } }));
-    const expected = logLoss(labels, championScores) - logLoss(labels, challengerScores);
-    expect(evaluation.gain?.estimate).toBeCloseTo(expected, 5);
-    const { lower, upper } = evaluation.gain ?? { lower: NaN, upper: NaN };
-    expect(lower).toBeLessThan(expected);
-    expect(upper).toBeGreaterThan(expected);
+  it('takes a request that has only the id of the impression for none', async () => {
+    const some = rows.slice(0, 100);
+    const columns = 'c1, c2, x1, x2, request_id AS impression_id';
+    const path = await writeHoldout(join(folder, 'no-requests.parquet'), some, columns);
+    const { overall } = await compare(input({ holdout: [path] }));
+    expect(overall).toMatchObject({ rows: 100, groups: 0 });
+    expect(overall.challenger.ndcg.estimate).toBeNaN();
+  });
+
+  it('says what it compared, of which size, with which settings', async () => {
+    const bytes = (await readFile(columnsModel)).byteLength;
+    const evaluation = await compare(input());
+    expect(evaluation).toMatchObject({ champion: 3, championMissing: [], modelBytes: bytes, championBytes: bytes });
+    expect(evaluation).toMatchObject({ k: 3, replicates: 300, seed: 1, historical: null });
+    expect(evaluation.calibrationCurve.champion?.reduce((sum, bin) => sum + bin.rows, 0)).toBe(5_000);
   });
 
   it('gives the same figures for the same seed', async () => {
     const [first, second] = [await compare(input()), await compare(input())];
-    expect({ ...first, latencyMsPerRow: 0 }).toEqual({ ...second, latencyMsPerRow: 0 });
+    expect(first).toEqual(second);
   });
 
   it('takes bytes as well as a path', async () => {
     const bytes = await readFile(columnsModel);
     const evaluation = await compare(input({ challenger: { model: bytes, features: spec('c1', 'x1', 'c2', 'x2') } }));
-    expect(evaluation.challengerMetrics.auc.estimate).toBeCloseTo(auc(labels, challengerScores), 5);
+    expect(evaluation.overall.challenger.auc.estimate).toBeCloseTo(auc(labels, challengerScores), 5);
   });
 
   it('has the figures of both on the historical holdout, which change nothing else', async () => {
@@ -102,7 +154,7 @@ describe('compareModels', () => {
       challenger: of(challengerScores),
       champion: of(championScores),
     });
-    expect({ ...evaluation, historical: null, latencyMsPerRow: 0 }).toEqual({ ...plain, latencyMsPerRow: 0 });
+    expect({ ...evaluation, historical: null }).toEqual(plain);
     expect((await compare(input({ historical, champion: null }))).historical?.champion).toBeNull();
   });
 
@@ -110,10 +162,10 @@ describe('compareModels', () => {
     const evaluation = await compare(input({ champion: null }));
     expect(evaluation).toMatchObject({
       champion: null,
-      championMetrics: null,
-      gain: null,
-      gainStandardError: null,
+      overall: { champion: null, gain: null },
+      calibrationCurve: { champion: null },
       maxScoreChange: null,
+      championBytes: null,
     });
   });
 
@@ -126,7 +178,7 @@ describe('compareModels', () => {
       labels,
       rows.map(({ c1, x1 }) => columnsScore([c1, null], [x1, null])),
     );
-    expect(evaluation.championMetrics?.auc.estimate).toBeCloseTo(expected, 5);
+    expect(evaluation.overall.champion?.auc.estimate).toBeCloseTo(expected, 5);
 
     const path = join(folder, 'other-kind.parquet');
     await writeHoldout(
@@ -138,7 +190,7 @@ describe('compareModels', () => {
   });
 
   it('stops at the next batch or replicate when told to', async () => {
-    for (const allowed of [0, 2, 50]) {
+    for (const allowed of [0, 2, 4, 50]) {
       let calls = 0;
       const stopped = compareModels(input(), () => {
         if (calls++ === allowed) throw new Error('stop');
@@ -150,8 +202,114 @@ describe('compareModels', () => {
 
   it('has no figures, and no failure, when the holdout is empty', async () => {
     const evaluation = await compare(input({ holdout: [await writeHoldout(join(folder, 'empty.parquet'), [])] }));
-    expect(evaluation).toMatchObject({ rows: 0, positives: 0, users: 0, maxScoreChange: null });
-    expect(evaluation.gain).toEqual({ estimate: NaN, lower: NaN, upper: NaN });
+    expect(evaluation).toMatchObject({ overall: { rows: 0, positives: 0, users: 0 }, maxScoreChange: null });
+    expect(evaluation).toMatchObject({ slices: [], latency: [] });
+    expect(evaluation.overall.gain?.auc).toMatchObject({ estimate: NaN, lower: NaN, upper: NaN });
+  });
+});
+
+describe('on rows that can be counted by hand', () => {
+  const probabilities = [0.1, 0.4, 0.35, 0.8];
+  const four = probabilities.map((probability, index) => ({
+    ...{ request: 'r', user: `u${String(index)}`, label: index > 1 ? 1 : 0, c1: null, c2: null, x2: null },
+    x1: Math.log(probability / (1 - probability)),
+  }));
+
+  it('has these figures of a model and of its opposite', async () => {
+    const path = await writeHoldout(join(folder, 'four.parquet'), four, '0::BIGINT AS author, x1 AS quality');
+    const { overall, maxScoreChange } = await compare(
+      input({
+        holdout: [path],
+        challenger: { model: modelPath('rising'), features: FEATURES_OF.rising },
+        champion: { version: 1, model: modelPath('falling'), features: FEATURES_OF.falling },
+        config: { ...input().config, k: 1 },
+      }),
+    );
+    const found = ({ auc, logLoss, normalizedEntropy, mrr, hitRate, calibration }: typeof overall.challenger) =>
+      [auc, logLoss, normalizedEntropy, mrr, hitRate, calibration].map(({ estimate }) => Number(estimate.toFixed(5)));
+    // Ranked by the model: 1 0 1 0; by its opposite: 0 1 0 1, with probabilities .9 .65 .6 .2.
+    expect(found(overall.challenger)).toEqual([0.75, 0.47229, 0.68137, 1, 1, 0.825]);
+    expect(overall.champion && found(overall.champion)).toEqual([0.25, 1.31477, 1.89682, 0.5, 0, 1.175]);
+    expect(overall.gain?.auc.estimate).toBeCloseTo(0.5, 6);
+    expect(overall).toMatchObject({ rows: 4, positives: 2, users: 4, groups: 1, groupsWithoutPositive: 0 });
+    expect(maxScoreChange).toBeCloseTo(0.8, 6);
+  });
+});
+
+describe('slices', () => {
+  const few = { ...lineConfig().evaluation, latencyCandidates: [], sliceMinRows: 300 };
+
+  it('have the figures of their own rows, for both models; small ones are counted', async () => {
+    const slices = [
+      { name: 'kind', column: 'c2' },
+      { name: 'half', expression: 'x2 > 0' },
+    ];
+    const evaluation = await compare(input({ config: { ...few, slices } }));
+    expect(evaluation.notes).toEqual([]);
+    for (const { slice, value, figures, ...population } of evaluation.slices) {
+      const members = [...rows.keys()].filter((row) => {
+        const { c2, x2 } = rows[row] ?? { c2: null, x2: null };
+        return slice === 'kind' ? (c2 === 0 ? 'missing' : String(c2)) === value : String((x2 ?? 0) > 0) === value;
+      });
+      const of = (values: number[]): number[] => members.map((row) => values[row] ?? NaN);
+      expect(population).toMatchObject({ rows: members.length });
+      expect(figures?.challenger.auc.estimate).toBeCloseTo(auc(of(labels), of(challengerScores)), 5);
+      expect(figures?.champion?.logLoss.estimate).toBeCloseTo(logLoss(of(labels), of(championScores)), 5);
+    }
+    expect(evaluation.slices.map(({ slice }) => slice)).toEqual([...Array<string>(13).fill('kind'), 'half', 'half']);
+    expect(evaluation.gaps.map(({ slice }) => slice)).toContain('half');
+
+    const strict = await compare(input({ config: { ...few, slices, sliceMinRows: 1_000 } }));
+    expect(strict.slices.map(({ figures }) => figures !== null)).toEqual([
+      ...Array<boolean>(13).fill(false),
+      true,
+      true,
+    ]);
+  });
+
+  it('are named where they can not be made, and change nothing else', async () => {
+    const slices = [{ name: 'where', column: 'country' }];
+    const evaluation = await compare(input({ config: { ...few, slices } }));
+    expect(evaluation.notes).toMatchObject([{ code: 'evaluation.slice.column', numbers: { slice: 'where' } }]);
+    expect(evaluation.slices).toEqual([]);
+    const plain = await compare(input({ config: { ...few, slices: [] } }));
+    expect({ ...evaluation, notes: [] }).toEqual(plain);
+  });
+
+  it('are left out, those without a rule of the gate first, where the evaluation would become too large to carry', async () => {
+    const slices = Array.from({ length: 32 }, (_, index) => ({
+      name: `slice${String(index)}`,
+      expression: `'value ' || md5_number_lower(c2 || '${String(index)}') % 12`,
+    }));
+    const evaluation = await compare(
+      input({
+        config: { ...few, slices, sliceMinRows: 10 },
+        judgedSlices: ['slice30'],
+        replicates: 200,
+      }),
+    );
+    expect(JSON.stringify(evaluation).length).toBeLessThan(150_000);
+    const kept = new Set(evaluation.slices.map(({ slice }) => slice));
+    expect(kept).toContain('slice0');
+    expect(kept).toContain('slice30');
+    expect(kept.size + evaluation.notes.length).toBe(32);
+    expect(evaluation.notes[0]).toMatchObject({ code: 'evaluation.slice.size' });
+    expect(evaluation.notes.map(({ numbers }) => numbers?.['slice'])).toContain('slice31');
+  });
+});
+
+describe('latency', () => {
+  it('is of each size, of both models, on as many rows as a request has', async () => {
+    const { latency } = await compare(input({ config: { ...input().config, latencyCandidates: [6_000, 1] } }));
+    expect(latency.map(({ candidates }) => candidates)).toEqual([1, 6_000]);
+    for (const { challenger, champion } of latency) {
+      for (const figures of [challenger, champion]) {
+        expect(figures?.p50Ms).toBeGreaterThan(0);
+        expect(figures?.p99Ms).toBeGreaterThanOrEqual(figures?.p50Ms ?? NaN);
+      }
+    }
+    const alone = await compare(input({ champion: null, config: { ...input().config, latencyCandidates: [1] } }));
+    expect(alone.latency).toMatchObject([{ candidates: 1, champion: null }]);
   });
 });
 

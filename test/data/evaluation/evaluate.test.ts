@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DataError } from '../../../data/data-error.ts';
 import { evaluate, type EvaluationInput } from '../../../data/evaluation/evaluate.ts';
+import { lineConfig } from '../../policy/line-config.ts';
 import { columnsModel, rows, spec, writeHoldout } from './holdout-rows.ts';
 
 let folder: string;
@@ -15,7 +16,8 @@ beforeAll(async () => {
     holdout: [await writeHoldout(join(folder, 'holdout.parquet'), rows)],
     challenger: { model: columnsModel, features: spec('c1', 'x1', 'c2', 'x2') },
     champion: { version: 3, model: columnsModel, features: spec('x2', 'x1', 'c2', 'c1') },
-    gate: { metric: 'auc', replicates: 300 },
+    config: lineConfig().evaluation,
+    replicates: 300,
     seed: 1,
   };
 });
@@ -28,15 +30,15 @@ describe('evaluate', () => {
   it('leaves the event loop free while it works', async () => {
     let turns = 0;
     const timer = setInterval(() => turns++, 5);
-    const evaluation = await evaluate({ ...input, gate: { metric: 'auc', replicates: 3_000 } });
+    const evaluation = await evaluate({ ...input, replicates: 3_000 });
     clearInterval(timer);
-    expect(evaluation).toMatchObject({ rows: rows.length, champion: 3 });
+    expect(evaluation).toMatchObject({ overall: { rows: rows.length }, champion: 3 });
     expect(turns).toBeGreaterThan(20);
   });
 
   it('ends when it is told to', async () => {
     const controller = new AbortController();
-    const running = evaluate({ ...input, gate: { metric: 'auc', replicates: 100_000 } }, { signal: controller.signal });
+    const running = evaluate({ ...input, replicates: 100_000 }, { signal: controller.signal });
     setTimeout(() => {
       controller.abort(new Error('the cycle was cancelled'));
     }, 50);

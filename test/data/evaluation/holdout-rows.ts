@@ -17,7 +17,8 @@ export function spec(...names: string[]): Feature[] {
 }
 
 export interface Row {
-  request: string;
+  /** Five rows each; some have none. */
+  request: string | null;
   user: string | null;
   label: number;
   c1: number | null;
@@ -37,8 +38,8 @@ export const rows: Row[] = Array.from({ length: 5_000 }, (_, index) => {
   const x1 = Math.sin(index);
   const x2 = Math.cos(3 * index) / 2;
   return {
-    request: `request-${String(index)}`,
-    user: index % 50 === 0 ? null : `user-${String(index % 400)}`,
+    request: index % 97 === 0 ? null : `request-${String(Math.floor(index / 5))}`,
+    user: index % 50 === 0 ? null : `user-${String(Math.floor(index / 5) % 400)}`,
     label: Math.sin(12.9898 * index) < x1 + x2 ? 1 : 0,
     c1: index % 7 === 0 ? null : index % 11,
     c2: index % 13,
