@@ -4,8 +4,11 @@ import { join } from 'node:path';
 import { Context } from '@temporalio/activity';
 import { evaluate, type EvaluationInput } from '../data/evaluation/evaluate.ts';
 import { addExtensions } from '../data/evaluation/holdout-extension.ts';
+import { sampleUsers } from '../data/evaluation/holdout-sample.ts';
 import type { SnapshotManifest } from '../data/snapshot.ts';
 import type { Evaluation } from '../policy/evaluation.ts';
+import { count } from '../policy/figures.ts';
+import type { Reason } from '../policy/verdict.ts';
 import { readCycle } from '../store/cycles.ts';
 import { INPUT_ORDER_VERSION, type CycleRecord } from '../store/types.ts';
 import { readVersion } from '../store/versions.ts';
@@ -30,7 +33,9 @@ export async function evaluateChallenger(deps: DataDependencies, input: Evaluate
   const manifest = await snapshotManifest(deps.db, input.snapshotId);
   const signal = Context.current().cancellationSignal;
   const workDir = join(deps.workRoot, 'evaluations', encodeURIComponent(input.cycleId));
-  const extension = join(workDir, `${randomUUID()}.parquet`);
+  const attempt = randomUUID();
+  const extension = join(workDir, `${attempt}-extension.parquet`);
+  const sample = join(workDir, `${attempt}-sample.parquet`);
   const beat = setInterval(() => {
     Context.current().heartbeat();
   }, 2_000);
@@ -39,19 +44,30 @@ export async function evaluateChallenger(deps: DataDependencies, input: Evaluate
     await rm(workDir, { recursive: true, force: true, maxRetries: 3 });
     await mkdir(workDir, { recursive: true });
     const files = await localFiles(deps.artifacts, manifest);
+    const whole = await wholeHoldout(deps, { files, manifest, extensions: input.extensions ?? [], path: extension });
+    const { maxRows } = cycle.config.evaluation;
+    const sampled = await sampleUsers({ paths: whole, maxRows, path: sample });
     const given = {
       ...(await modelsOf(deps, cycle, input.modelSha256)),
       ...settingsOf(cycle),
-      holdout: await wholeHoldout(deps, { files, manifest, extensions: input.extensions ?? [], path: extension }),
+      holdout: sampled === null ? whole : [sample],
       historical: files.historical,
       ...(asksForNovelty(cycle) && { seen: await seenRows(deps, { cycle, manifest }) }),
     };
-    return await evaluate(given, { signal });
+    const evaluation = await evaluate(given, { signal });
+    const notes = sampled === null ? [] : [sampledNote({ ...sampled, maxRows })];
+    return { ...evaluation, notes: [...evaluation.notes, ...notes] };
   } finally {
     clearInterval(beat);
-    await rm(extension, { force: true });
+    for (const path of [extension, sample]) await rm(path, { force: true });
     await rmdir(workDir).catch(() => undefined);
   }
+}
+
+function sampledNote(numbers: { rows: number; kept: number; maxRows: number }): Reason {
+  const { rows, kept, maxRows } = numbers;
+  const message = `Of ${count(rows)} held-out rows, ${count(kept)} were evaluated: whole users, by a hash of their id (evaluation.maxRows: ${count(maxRows)}).`;
+  return { code: 'evaluation.sampled', message, numbers };
 }
 
 async function modelsOf(

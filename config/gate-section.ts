@@ -48,6 +48,14 @@ const sliceSchema = z.union([
 export const evaluationSection = z
   .object({
     k: z.number().int().min(1).max(1_000).default(10).describe('Cut-off of NDCG and hit rate: what a user sees first.'),
+    maxRows: z
+      .number()
+      .int()
+      .min(1_000)
+      .default(2_000_000)
+      .describe(
+        'Of the holdout; of more, a sample of whole users is evaluated. Two million rows put the error of an AUC near 0.0005, and a minute of work.',
+      ),
     slices: z
       .array(sliceSchema)
       .max(32)

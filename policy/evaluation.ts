@@ -93,7 +93,7 @@ export interface Evaluation {
   /** By slice in the config's order, then by value. */
   slices: SliceFigures[];
   gaps: SegmentGap[];
-  /** Slices that could not be made, and why. */
+  /** Slices that could not be made, and why; that only a sample was evaluated. */
   notes: Reason[];
   calibrationCurve: { challenger: CalibrationBin[]; champion: CalibrationBin[] | null };
   /** Largest |challenger - champion| of a score over the rows; null without a champion. */

@@ -40,15 +40,15 @@ export function versionArtifacts(of: ReferringVersion): ArtifactReference<Versio
 
 const file = z.object({ sha256: z.string() });
 const PARTS = ['train', 'replay', 'holdout', 'historical', 'unlabelled'] as const;
-/** What every contract's manifest has; a part that an older one does not know is empty. */
+/** What every contract's manifest has; what one part of it can not be read as hides no other. */
 const referring = z.object({
-  files: z.partialRecord(z.enum(PARTS), z.array(file)),
-  profiles: z.record(z.string(), file.nullable()).default({}),
+  files: z.record(z.string(), z.array(file).catch([])).catch({}),
+  profiles: z.record(z.string(), file.nullable().catch(null)).catch({}),
 });
 
 /**
- * The artifacts of a snapshot: its manifest, whose sha256 is its id, its files and its profiles. Reads manifests of older
- * contracts, too; of what is no manifest only the manifest itself.
+ * The artifacts of a snapshot: its manifest, whose sha256 is its id, its files and its profiles. Reads manifests of other
+ * contracts, too: a part that is not known here stays for as long as the manifest. Of what is no manifest only itself.
  */
 export function snapshotArtifacts(of: { snapshotId: string; manifest: unknown }): ArtifactReference<SnapshotPart>[] {
   const { snapshotId, manifest } = of;
@@ -56,9 +56,10 @@ export function snapshotArtifacts(of: { snapshotId: string; manifest: unknown })
   const own = { sha256: snapshotId, what: what('manifest'), part: 'manifest' as const };
   const parsed = referring.safeParse(manifest).data;
   if (parsed === undefined) return [own];
-  const files = PARTS.flatMap((part) =>
-    (parsed.files[part] ?? []).map(({ sha256 }) => ({ sha256, what: what(part), part })),
-  );
+  const files = Object.entries(parsed.files).flatMap(([name, refs]) => {
+    const part: SnapshotPart = PARTS.find((known) => known === name) ?? 'manifest';
+    return refs.map(({ sha256 }) => ({ sha256, what: what(name), part }));
+  });
   const profiles = Object.entries(parsed.profiles).flatMap(([name, profile]) =>
     profile === null
       ? []

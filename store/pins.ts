@@ -1,8 +1,9 @@
-import { versionArtifacts } from './artifact-references.ts';
+import { snapshotArtifacts, versionArtifacts } from './artifact-references.ts';
 import { recordDecision } from './decisions.ts';
-import { onlyRow, transaction, type Queryable } from './database.ts';
+import { onlyRow, transaction, type Queryable, type Transaction } from './database.ts';
 import { findRemoved, type RemovedArtifact } from './removed-artifacts.ts';
 import { lockHead } from './route-head.ts';
+import type { VersionRecord } from './types.ts';
 import { readVersion } from './versions.ts';
 
 /** A version that keeps its artifacts whatever retention says. */
@@ -27,7 +28,8 @@ const COLUMNS = 'line, version, who, why, at';
  * Pins a version; on record as a decision. One that is pinned already stays as it is (`new` is false). Holds the lock of
  * the line's head, so that a retention that holds it too either sees the pin or was there before it.
  *
- * @returns `removed`: those of the version's artifacts that retention removed before: pinning does not bring them back.
+ * @returns `removed`: what retention removed before of the version's artifacts, and of those that training it again needs:
+ * pinning does not bring them back.
  * @throws Error when the line has no such version.
  */
 export async function pinVersion(
@@ -36,11 +38,7 @@ export async function pinVersion(
 ): Promise<{ pin: Pin; new: boolean; removed: RemovedArtifact[] }> {
   return transaction(db, async (tx) => {
     await lockHead(tx, line);
-    const artifacts = versionArtifacts(await readVersion(tx, { line, version }));
-    const removed = await findRemoved(
-      tx,
-      artifacts.map(({ sha256 }) => sha256),
-    );
+    const removed = await findRemoved(tx, await neededFor(tx, await readVersion(tx, { line, version })));
     const inserted = await tx.query<Pin>(
       `insert into pins (line, version, who, why) values ($1, $2, $3, $4) on conflict do nothing returning ${COLUMNS}`,
       [line, version, who, why],
@@ -82,4 +80,16 @@ export async function listPins(db: Queryable, { line, version }: { line: string;
     [line, version ?? null],
   );
   return rows;
+}
+
+/** Its own artifacts, its snapshot's, and the checkpoint that it was trained from. */
+async function neededFor(tx: Transaction, version: VersionRecord): Promise<(string | null)[]> {
+  const { line, parent, lineage } = version;
+  const { rows } = await tx.query<{ snapshotId: string; manifest: unknown }>(
+    'select snapshot_id as "snapshotId", manifest from snapshots where snapshot_id = $1',
+    [lineage.snapshotId ?? null],
+  );
+  const own = [...versionArtifacts(version), ...rows.flatMap(snapshotArtifacts)].map(({ sha256 }) => sha256);
+  if (parent === null || lineage.strategy === 'full') return own;
+  return [...own, (await readVersion(tx, { line, version: parent })).checkpointSha256];
 }

@@ -27,14 +27,15 @@ import {
 export { currentRoute } from './route-head.ts';
 export { operatorRollback, rollbackCycle } from './rollbacks.ts';
 
-/** Routes of a line, newest first. */
+/** Routes of a line, or those that one of its cycles made, newest first. */
 export async function routeHistory(
   db: Queryable,
-  { line, limit = 100 }: { line: string; limit?: number },
+  { line, cycleId, limit = 100 }: { line: string; cycleId?: string; limit?: number },
 ): Promise<Route[]> {
   const { rows } = await db.query<Route>(
-    `select ${ROUTE_COLUMNS} from routes r where r.line = $1 order by r.epoch desc limit $2`,
-    [line, limit],
+    `select ${ROUTE_COLUMNS} from routes r where r.line = $1 and ($2::text is null or r.cycle_id = $2)
+     order by r.epoch desc limit $3`,
+    [line, cycleId ?? null, limit],
   );
   return rows;
 }

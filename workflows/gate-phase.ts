@@ -66,7 +66,10 @@ async function evaluateAndDecide(
 ): Promise<Pick<Judgement, 'evaluation' | 'gate'>> {
   const { cycleId, plan, journal } = context;
   const used = idsOf(extensions);
-  const rows = used.length === 0 ? 'the holdout' : `the holdout and ${String(used.length)} extensions`;
+  const rows =
+    used.length === 0
+      ? 'the holdout'
+      : `the holdout, extended ${used.length === 1 ? 'once' : `${String(used.length)} times`}`;
   const evaluation = await runPhase(context, 'evaluate', () =>
     data.evaluateChallenger.executeWithOptions({ summary: `champion and challenger on ${rows}` }, [
       { cycleId, ...contender, extensions: used },

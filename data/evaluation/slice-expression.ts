@@ -32,15 +32,16 @@ export async function checkExpression(
   for (const node of nodes) {
     if (!ALLOWED.has(node.class)) throw notAllowed(node.class.toLowerCase().replaceAll('_', ' '));
   }
-  const calls = nodes.flatMap(({ function_name: name }) => (name === undefined ? [] : [name.toLowerCase()]));
-  const pure = await pureFunctions(duck, calls);
-  const refused = calls.find((name) => pure.get(name) === false);
+  // `current_date` is written like a column, and a parameter of that name would hide it.
+  const parameters = new Set(nodes.filter((node) => node.class === 'LAMBDA').flatMap(parametersOf));
+  const calls = nodes.flatMap(({ function_name: name }) => (name === undefined ? [] : [name]));
+  const named = [...calls, ...parameters].map((name) => name.toLowerCase());
+  const pure = await pureFunctions(duck, named);
+  const refused = named.find((name) => pure.get(name) === false);
   if (refused !== undefined) throw notAllowed(`the function ${refused}`);
   await duck.describe(selectOf(expression, table)).catch((error: unknown) => {
     throw new ExpressionError(wordsOf(error));
   });
-  // `current_date` is written like a column.
-  const parameters = new Set(nodes.filter((node) => node.class === 'LAMBDA').flatMap(parametersOf));
   for (const { column_names: [name] = [] } of nodes) {
     const known = name === undefined || columns.has(name.toLowerCase()) || parameters.has(name) || name === table;
     if (!known) throw notAllowed(name);

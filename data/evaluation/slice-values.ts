@@ -39,8 +39,8 @@ export function canonical(value: string, { kind, type }: { kind: SliceKind; type
       return `CASE WHEN isfinite(${double}) THEN ${double} + 0.0 END`;
     }
     case 'text': {
-      // Neither a query nor Postgres takes a NUL within a text.
-      const text = `replace(CAST(${value} AS VARCHAR), chr(0), '')`;
+      // Values become names: neither a query nor Postgres takes a NUL, and a terminal obeys other control characters.
+      const text = `regexp_replace(CAST(${value} AS VARCHAR), '[\\x00-\\x1f\\x7f]', '', 'g')`;
       return `nullif(nullif(left(${text}, ${String(MAX_TEXT)}), ''), '${MISSING}')`;
     }
   }

@@ -6,7 +6,7 @@ import { MIN_USERS, reasonOf, type Judged, type RuleVerdict } from './rule.ts';
 const rule = 'holdout';
 
 /** Whether the holdout and what was measured on it can carry a decision at all. */
-export function judgeHoldout({ evaluation, overall }: Judged): RuleVerdict {
+export function judgeHoldout({ evaluation, overall, hasChampion }: Judged): RuleVerdict {
   const { rows, positives, users } = overall;
   const hold = (code: string, message: string, numbers = {}): RuleVerdict => ({
     rule,
@@ -33,6 +33,11 @@ export function judgeHoldout({ evaluation, overall }: Judged): RuleVerdict {
     const message = `These metrics of the challenger are not numbers, though its rows define them: ${unknown.join(', ')}. A model's figures that are not known judge nothing.`;
     return hold('gate.not-a-number', message, { metrics: unknown.join(', ') });
   }
+  if (hasChampion && !Array.isArray(evaluation.championMissing))
+    return hold(
+      'gate.metric-missing',
+      'The evaluation does not say which features of the champion the holdout lacks: it is not known whether the two compare.',
+    );
   const message = `The holdout has ${count(rows)} rows of ${count(users)} users, ${count(positives)} of them positive.`;
   return { rule, kind: 'pass', reason: reasonOf('gate.holdout.pass', message, { rows, positives, users }) };
 }

@@ -1,4 +1,3 @@
-import { z } from 'zod';
 import { readMetrics, type RecordedGate, type RecordedMetrics } from '../../data/card/recorded.ts';
 import { listCycles, readCycle } from '../../store/cycles.ts';
 import type { Database } from '../../store/database.ts';
@@ -24,27 +23,12 @@ interface Explained {
   /** Null when the cycle ended, or is, before its version is registered. */
   version: VersionRecord | null;
   recorded: RecordedMetrics | null;
-  extensions: z.output<typeof extensionsSchema>;
   decisions: Decision[];
   /** Moves of the route that the cycle made, oldest first. */
   routes: Route[];
   /** What the running cycle says; null when it is over, or does not answer. */
   status: CycleStatus | null;
 }
-
-/** What older builds did not keep is told as missing. */
-const extensionsSchema = z
-  .array(
-    z.object({
-      attempt: z.number(),
-      used: z.boolean(),
-      snapshotId: z.string().nullable(),
-      rows: z.number(),
-      message: z.string(),
-      before: z.object({ kind: z.string(), reasons: z.array(z.object({ code: z.string(), message: z.string() })) }),
-    }),
-  )
-  .catch([]);
 
 /** `gate explain`: of a cycle by its id, or of a line's last one. */
 export async function explainGate(access: Access, wanted: string): Promise<CommandResult> {
@@ -56,12 +40,10 @@ export async function explainGate(access: Access, wanted: string): Promise<Comma
   const explained: Explained = {
     ...{ cycle, version },
     recorded: version === null ? null : readMetrics(version.metrics),
-    extensions: extensionsSchema.parse(version?.metrics['extensions']),
     decisions: decisions.filter((decision) => decision.cycleId === cycleId),
-    routes: (await routeHistory(db, { line, limit: ROUTES_LOOKED_AT })).filter((route) => route.cycleId === cycleId),
+    routes: (await routeHistory(db, { line, cycleId, limit: ROUTES_LOOKED_AT })).reverse(),
     status: cycle.closedAt === null ? await askCycle(access, cycle) : null,
   };
-  explained.routes.reverse();
   return { data: dataOf(explained), text: describe(explained) };
 }
 
@@ -88,14 +70,15 @@ async function askCycle(access: Access, { workflowId, runId }: CycleRecord): Pro
   }
 }
 
-function dataOf({ cycle, version, extensions, decisions, routes, status }: Explained): unknown {
+function dataOf({ cycle, version, decisions, routes, status }: Explained): unknown {
   const { config: _config, ...rest } = cycle;
   return {
     cycle: rest,
     version: version?.version ?? null,
     gate: version?.metrics['gate'] ?? null,
     evaluation: version?.metrics['evaluation'] ?? null,
-    ...{ extensions, decisions, routes },
+    extensions: version?.metrics['extensions'] ?? [],
+    ...{ decisions, routes },
     running: status === null ? null : { phase: status.phase, gate: status.gate, waitingForRows: status.waitingForRows },
   };
 }
@@ -134,9 +117,9 @@ function describeVerdict({ kind, reasons, rules }: RecordedGate): string[] {
   return [...told, '', table([['rule', 'verdict', 'why'], ...rows])];
 }
 
-function whatFollowed({ cycle, extensions, decisions, routes, status }: Explained): string[] {
+function whatFollowed({ cycle, recorded, decisions, routes, status }: Explained): string[] {
   const said = [
-    ...extensions.map(({ attempt, message, snapshotId }) => {
+    ...(recorded?.extensions ?? []).map(({ attempt, message, snapshotId }) => {
       const of = snapshotId === null ? '' : ` (snapshot ${snapshotId.slice(0, 12)})`;
       return `extension ${String(attempt)} of the holdout: ${message}${of}`;
     }),

@@ -13,7 +13,7 @@ import { table } from './run-command.ts';
 
 const WORST = 8;
 
-/** Sizes, both models' metrics with their intervals, and the slices on which the challenger does worst. */
+/** Sizes, both models' metrics with their intervals, the slices on which the challenger does worst, and those left out. */
 export function describeMeasured(
   evaluation: Evaluation,
   of: { version: number; metric: ComparedMetric | undefined },
@@ -27,6 +27,7 @@ export function describeMeasured(
     '',
     metricTable(overall, { version: of.version, champion }),
     ...worstSlices(evaluation.slices, metric),
+    ...evaluation.notes.map(({ message }) => message),
   ];
 }
 

@@ -8,6 +8,7 @@ import { readLine } from '../../store/lines.ts';
 import { whyRemoved } from '../../store/removed-artifacts.ts';
 import { codeVersion } from '../../workers/code-version.ts';
 import { reproduceVersion, type Reproduction } from '../reproduce/reproduce.ts';
+import { messageOf } from '../stack/say.ts';
 import { runs, table } from './run-command.ts';
 
 /** `reproduce`. */
@@ -59,7 +60,9 @@ export function registerReproduceCommand(program: Command): void {
 async function workFolder(keep: string | undefined): Promise<string> {
   if (keep === undefined) return mkdtemp(join(tmpdir(), 'freshet-reproduce-'));
   const folder = resolve(keep);
-  await mkdir(folder, { recursive: true });
+  await mkdir(folder, { recursive: true }).catch((error: unknown) => {
+    throw new Error(`${folder} can not be a folder (${messageOf(error)}): name another one with --keep`);
+  });
   if ((await readdir(folder)).length > 0) throw new Error(`${folder} is not empty: name another folder, or empty it`);
   return folder;
 }

@@ -130,7 +130,7 @@ function describeStorage(
   of: { lines: LineStorage[]; total: Amount; goes: Amount; orphans: Amount; unreferenced: Amount; removed: Amount },
   line: string | undefined,
 ): string {
-  if (of.lines.length === 0) return `${line ?? 'no model line'} has no files`;
+  if (of.lines.length === 0) return line === undefined ? 'no model line has files' : `${line} has no files`;
   const header = ['line', ...STORAGE_KINDS, 'all', 'files', 'shared', 'retention frees'];
   const rows = of.lines.map(({ line: name, kinds, all, shared, goes }) => [
     ...[name, ...STORAGE_KINDS.map((kind) => size(kinds[kind].bytes))],

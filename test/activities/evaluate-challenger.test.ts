@@ -143,6 +143,28 @@ describe('evaluateChallenger', () => {
     expect(await readdir(join(deps.workRoot, 'evaluations'))).toEqual([]);
   });
 
+  it('evaluates a sample of the users of a holdout that is too large, and says so', async () => {
+    const rows = taken[2].manifest.counts.holdout;
+    const limit = Math.floor(rows / 2);
+    const setLimit = (value: number) =>
+      deps.db.query(`update cycles set config = jsonb_set(config, '{evaluation,maxRows}', $2) where cycle_id = $1`, [
+        CYCLE,
+        String(value),
+      ]);
+    await setLimit(limit);
+    try {
+      const { overall, notes } = await evaluateWith();
+      expect(overall.rows).toBeLessThan(rows);
+      expect(overall.users).toBeGreaterThan(0);
+      expect(notes).toMatchObject([
+        { code: 'evaluation.sampled', numbers: { rows, kept: overall.rows, maxRows: limit } },
+      ]);
+      expect(await readdir(join(deps.workRoot, 'evaluations'))).toEqual([]);
+    } finally {
+      await setLimit(config.evaluation.maxRows);
+    }
+  });
+
   it('leaves a slice by novelty out, with a note, when a file of a parent is gone', async () => {
     const [first] = taken;
     const path = (await localFiles(deps.artifacts, first.manifest)).train[0] ?? '';

@@ -82,7 +82,10 @@ describe('the settings', () => {
   it.each([
     [{ MLFLOW_TRACKING_URI: 'sqlite:///secret.db' }, /^MLFLOW_TRACKING_URI must be the http or https URL/],
     [{ MLFLOW_TRACKING_URI: 'databricks' }, /^MLFLOW_TRACKING_URI must be/],
-    [{ MLFLOW_TRACKING_URI: 'http://a', MLFLOW_TRACKING_TOKEN: 'a\nsecret' }, /^MLFLOW_TRACKING_TOKEN: expected one word/],
+    [
+      { MLFLOW_TRACKING_URI: 'http://a', MLFLOW_TRACKING_TOKEN: 'a\nsecret' },
+      /^MLFLOW_TRACKING_TOKEN: expected one word/,
+    ],
     [{ FRESHET_MLFLOW_PREFIX: 'a/secret' }, /^FRESHET_MLFLOW_PREFIX: expected letters, digits/],
   ])('%o are refused without repeating them', (environment, message) => {
     expect(() => mlflowFromEnv(environment)).toThrow(message);

@@ -21,6 +21,7 @@ export async function startMlflow({ secured = false }: { secured?: boolean } = {
   const supervisor = new Supervisor(join(folder, 'logs'));
   const port = await freePort();
   const url = `http://127.0.0.1:${String(port)}`;
+  const address = ['--host', '127.0.0.1', '--port', String(port)];
   const stop = async (): Promise<void> => {
     await supervisor.stopAll();
     await rm(folder, { recursive: true, force: true });
@@ -29,22 +30,15 @@ export async function startMlflow({ secured = false }: { secured?: boolean } = {
     const server = await supervisor.start({
       name: 'mlflow',
       command: inject('mlflowPython'),
-      args: [
-        ...['-m', 'mlflow', 'server', '--host', '127.0.0.1', '--port', String(port), '--workers', '1'],
-        ...[
-          '--backend-store-uri',
-          `sqlite:///${folder}/mlflow.db`,
-          '--default-artifact-root',
-          join(folder, 'artifacts'),
-        ],
-        ...(secured ? ['--app-name', 'basic-auth'] : []),
-      ],
+      args: secured
+        ? ['-m', 'mlflow', 'server', '--app-name', 'basic-auth', ...address, '--workers', '1', ...stores(folder)]
+        : ['-m', 'uvicorn', ...address, 'mlflow.server.fastapi_app:app'],
       cwd: folder,
       env: {
         ...process.env,
         MLFLOW_DISABLE_TELEMETRY: 'true',
         MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'false',
-        ...(secured ? await passwords(folder) : {}),
+        ...(secured ? await passwords(folder) : storeVariables(folder)),
       },
       graceMs: 2_000,
     });
@@ -54,6 +48,17 @@ export async function startMlflow({ secured = false }: { secured?: boolean } = {
     throw error;
   }
   return { url, stop, ask: (path, query, body) => ask({ url, path, query, body }) };
+}
+
+const database = (folder: string): string => `sqlite:///${folder}/mlflow.db`;
+
+function stores(folder: string): string[] {
+  return ['--backend-store-uri', database(folder), '--default-artifact-root', join(folder, 'artifacts')];
+}
+
+/** What `mlflow server` hands to the process that serves; started directly, six seconds of imports are saved. */
+function storeVariables(folder: string): Record<string, string> {
+  return { _MLFLOW_SERVER_FILE_STORE: database(folder), _MLFLOW_SERVER_ARTIFACT_ROOT: join(folder, 'artifacts') };
 }
 
 async function passwords(folder: string): Promise<Record<string, string>> {

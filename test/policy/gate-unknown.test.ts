@@ -24,6 +24,11 @@ describe('what is not known holds', () => {
       'gate.baseline-missing',
     ],
     ['a gain that is missing', { overall: { gain: null } }, 'gate.baseline-missing'],
+    [
+      'whether the champion had its features',
+      { evaluation: { championMissing: null as unknown as string[] } },
+      'gate.metric-missing',
+    ],
     ["a champion's calibration that is NaN", { championMetrics: { calibration: nan } }, 'gate.not-a-number'],
   ])('%s', (_, change, code) => {
     const verdict = decide(change);

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { listAliases, removeAlias, resolveVersion, setAlias } from '../../store/aliases.ts';
 import { transaction } from '../../store/database.ts';
 import { listDecisions, recordDecision } from '../../store/decisions.ts';
@@ -8,12 +8,28 @@ import { LINE, lineWithCandidate, lineWithStable } from './stage.ts';
 
 const signed = { line: LINE, who: 'ann', why: 'the autumn test' };
 let test: TestDatabase;
-beforeEach(async () => {
-  test = await createTestDatabase();
-});
-afterEach(() => test.drop());
+
+/** What a test changes is seen by no other. */
+function ownDatabases(): void {
+  beforeEach(async () => {
+    test = await createTestDatabase();
+  });
+  afterEach(() => test.drop());
+}
+
+/** For tests that change nothing: a stable version 1, version 2 as a canary, and an alias. */
+function oneDatabase(): void {
+  beforeAll(async () => {
+    test = await createTestDatabase();
+    await lineWithCandidate(test.db, { cycleId: 'c' });
+    await setAlias(test.db, { ...signed, alias: 'baseline', version: 0 });
+  });
+  afterAll(() => test.drop());
+}
 
 describe('an alias', () => {
+  ownDatabases();
+
   it('stays where it is put, moves when it is moved, and is on record each time', async () => {
     const { db } = test;
     await lineWithCandidate(db, { cycleId: 'c' });
@@ -43,21 +59,6 @@ describe('an alias', () => {
     ]);
   });
 
-  it.each([
-    ['stable', /the route says which version it is/],
-    ['latest', /it is the newest version/],
-    ['v12', /reads like the number of a version/],
-    ['12', /expected a small letter/],
-    ['Base', /expected a small letter/],
-    [`a${'b'.repeat(63)}`, /expected a small letter, then up to 62/],
-  ])('can not be called %s', async (alias, message) => {
-    await lineWithStable(test.db);
-    await expect(setAlias(test.db, { ...signed, alias, version: 1 })).rejects.toThrow(message);
-    await expect(
-      test.db.query(`insert into aliases (line, alias, version, who, why) values ($1, $2, 1, 'w', 'w')`, [LINE, alias]),
-    ).rejects.toThrow(/aliases_alias_check/);
-  });
-
   it('needs a line and a version that there are', async () => {
     await lineWithStable(test.db);
     await expect(setAlias(test.db, { ...signed, alias: 'x', version: 9 })).rejects.toThrow('has no version 9');
@@ -81,7 +82,27 @@ describe('an alias', () => {
   });
 });
 
+describe('an alias', () => {
+  oneDatabase();
+
+  it.each([
+    ['stable', /the route says which version it is/],
+    ['latest', /it is the newest version/],
+    ['v12', /reads like the number of a version/],
+    ['12', /expected a small letter/],
+    ['Base', /expected a small letter/],
+    [`a${'b'.repeat(63)}`, /expected a small letter, then up to 62/],
+  ])('can not be called %s', async (alias, message) => {
+    await expect(setAlias(test.db, { ...signed, alias, version: 1 })).rejects.toThrow(message);
+    await expect(
+      test.db.query(`insert into aliases (line, alias, version, who, why) values ($1, $2, 1, 'w', 'w')`, [LINE, alias]),
+    ).rejects.toThrow(/aliases_alias_check/);
+  });
+});
+
 describe('a version is named', () => {
+  oneDatabase();
+
   it.each([
     ['1', 1],
     ['v1', 1],
@@ -90,23 +111,22 @@ describe('a version is named', () => {
     ['latest', 2],
     ['baseline', 0],
   ])('%s', async (version, expected) => {
-    await lineWithCandidate(test.db, { cycleId: 'c' });
-    await setAlias(test.db, { ...signed, alias: 'baseline', version: 0 });
     expect(await resolveVersion(test.db, { line: LINE, version })).toBe(expected);
   });
 
   it.each([
     ['7', 'line "news-feed" has no version 7'],
     ['shadow', 'line "news-feed" has no shadow now; "freshet status news-feed" shows'],
-    ['Stable', 'expected a number, an alias, stable, canary, shadow or latest; it has no aliases yet'],
+    ['Stable', 'expected a number, an alias, stable, canary, shadow or latest; its aliases are baseline (version 0)'],
     ['-1', 'has no version "-1"'],
   ])('or not: %s', async (version, message) => {
-    await lineWithStable(test.db);
     await expect(resolveVersion(test.db, { line: LINE, version })).rejects.toThrow(message);
   });
 });
 
 describe('a pin', () => {
+  ownDatabases();
+
   it('is made once, ends, and is on record', async () => {
     const { db } = test;
     await lineWithCandidate(db, { cycleId: 'c' });
@@ -142,6 +162,8 @@ describe('a pin', () => {
 });
 
 describe('a decision', () => {
+  ownDatabases();
+
   const decision = { ...signed, version: 1, kind: 'approved' as const };
 
   it('is written once a key, with what was shown, and never changes', async () => {

@@ -90,7 +90,7 @@ async function watch(db: Database, running: { now: boolean }): Promise<number> {
       expect(epoch).toBeGreaterThanOrEqual(epochs.get(line) ?? 1);
       epochs.set(line, epoch);
     }
-    await sleep(2);
+    await sleep(10);
   }
   return looks;
 }

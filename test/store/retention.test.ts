@@ -61,6 +61,10 @@ it('keeps what is pinned, and an operator can not roll back to what is gone', as
   await stage.history(LINE, 5);
   await pinVersion(stage.db, { line: LINE, version: 2, who: 'ann', why: 'a paper' });
   await apply();
+  const late = await pinVersion(stage.db, { line: LINE, version: 1, who: 'ann', why: 'too late' });
+  expect(late.removed.map(({ what }) => what.replace(/ [0-9a-f]{12}$/, ''))).toEqual(
+    expect.arrayContaining(['model of version 1', 'holdout of snapshot']),
+  );
   const left = await stage.stored();
   expect(left).toEqual(expect.arrayContaining([`${LINE} 2 model`, `${LINE} 2 predictions`, `${LINE} 1 checkpoint`]));
   expect(left).not.toContain(`${LINE} 1 model`);
@@ -163,7 +167,10 @@ it('recovers from a crash between record and file', async () => {
     };
     void applyRetention({ db: dead, inventory: crashing }, { nowMs: stage.nowMs });
   });
-  await stage.db.query(`select pg_terminate_backend(pid, 5000) from pg_locks where locktype = 'advisory'`);
+  await stage.db.query(
+    `select pg_terminate_backend(pid, 5000) from pg_locks join pg_database d on d.oid = database
+     where locktype = 'advisory' and datname = current_database()`,
+  );
   const recorded = (await listRemoved(stage.db)).map(({ sha256 }) => sha256);
   expect(recorded.length).toBeGreaterThan(2);
   // What is there is handed out, whatever is recorded.
@@ -246,7 +253,6 @@ it('lets a version go on that begins to be used between plan and removal', async
 });
 
 it('runs once at a time', async () => {
-  await stage.history(LINE, 4);
   const client = await stage.db.connect();
   await client.query(`select pg_advisory_lock(hashtextextended('freshet retention', 0))`);
   expect(await apply()).toEqual({ kind: 'busy' });

@@ -89,6 +89,12 @@ describe('moveRoute', () => {
     expect(await status()).toBe('canary');
     moved(await move(db, { cycleId: 'c', next: alone(1), expectedEpoch: second.epoch }));
     expect(await status()).toBe('candidate');
+    const own = await routeHistory(db, { line: LINE, cycleId: 'c', limit: 2 });
+    expect(own.map(({ epoch }) => epoch)).toEqual([second.epoch + 1, second.epoch]);
+    const others = await routeHistory(db, { line: LINE });
+    expect(await routeHistory(db, { line: LINE, cycleId: 'c' })).toEqual(
+      others.filter(({ cycleId }) => cycleId === 'c'),
+    );
   });
 
   it('returns the first result for a repeated key, also when both come at once and after later moves', async () => {

@@ -150,10 +150,14 @@ describe('a slice by an expression', () => {
     ['floor(position / 10)', { 0: 500, 1: 500 }],
     ["CASE WHEN arm = 'a' THEN 'first' END", { first: 250, missing: 750 }],
     ["arm IN ('a') AND position BETWEEN 0 AND 3 -- the top", { false: 950, true: 50 }],
+    ['list_sum(list_transform([position], lambda p: p % 2))', { 0: 500, 1: 500 }],
     ["list_sum([position, 1]) > 10 OR arm LIKE 'c%'", { false: 500, true: 500 }],
     ['try_cast(substring(user_id, 2) AS INTEGER) % 2', { 0: 500, 1: 500 }],
     ['position / 0', { missing: ROWS }],
-    ["CASE WHEN arm = 'a' THEN 'top' || chr(0) || 'ic' ELSE chr(0) END", { topic: 250, missing: 750 }],
+    [
+      "CASE WHEN arm = 'a' THEN 'top' || chr(0) || 'ic' || chr(27) || chr(10) ELSE chr(0) END",
+      { topic: 250, missing: 750 },
+    ],
   ])('%s', async (expression, expected) => {
     expect(await countsOf([{ name: 'made', expression }])).toEqual(expected);
   });
@@ -171,6 +175,10 @@ describe('a slice by an expression', () => {
     ['now()', /function now is not allowed/],
     ['current_localtimestamp()', /function current_localtimestamp is not allowed/],
     ['current_date', /current_date is not allowed/],
+    [
+      "len(list_transform([1], current_date -> 1)) > 0 AND current_date > DATE '2026-01-01'",
+      /current_date is not allowed/,
+    ],
     ["current_setting('temp_directory')", /function current_setting is not allowed/],
     ["getenv('HOME')", /Scalar Function with name getenv does not exist/],
     ["write_log('x')", /function write_log is not allowed/],
