@@ -131,12 +131,16 @@ async function liveOfStable({
   };
 }
 
+const counts = { rows: z.number().positive(), positives: z.number() };
+const model = z.object({ calibration: z.object({ estimate: z.number() }) });
 const evaluated = z.object({
-  evaluation: z.object({
-    rows: z.number().positive(),
-    positives: z.number(),
-    challengerMetrics: z.object({ calibration: z.object({ estimate: z.number() }) }),
-  }),
+  evaluation: z.union([
+    z.object({ overall: z.object({ ...counts, challenger: model }) }).transform(({ overall }) => overall),
+    // Of builds before slices were measured: the version that serves may be one of theirs.
+    z
+      .object({ ...counts, challengerMetrics: model })
+      .transform(({ challengerMetrics, ...rest }) => ({ ...rest, challenger: challengerMetrics })),
+  ]),
 });
 
 /** Its evaluation's calibration is the sum of scores over the positives. */
@@ -148,8 +152,8 @@ async function readDrift(
   const { metrics } = await readVersion(db, of);
   const parsed = evaluated.safeParse(metrics);
   if (!parsed.success) return { unknown: `version ${String(version)} has no evaluation to compare with` };
-  const { rows, positives, challengerMetrics } = parsed.data.evaluation;
-  const meanScore = (challengerMetrics.calibration.estimate * positives) / rows;
+  const { rows, positives, challenger } = parsed.data.evaluation;
+  const meanScore = (challenger.calibration.estimate * positives) / rows;
   return { version, recent, reference: { rows, positives, meanScore, clicksComparable } };
 }
 

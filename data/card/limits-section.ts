@@ -75,7 +75,9 @@ function unmeasured(card: VersionCard): string[] {
       : []),
     ...unknownMetrics(evaluation),
     ...smallSlices(evaluation),
-    ...evaluation.notes.map(({ message }) => sentence(`A slice could not be made: ${message}`)),
+    ...evaluation.notes.map(({ code, message }) =>
+      sentence(code === 'evaluation.sampled' ? message : `A slice could not be made: ${message}`),
+    ),
     ...forgetting(card, evaluation),
     ...(evaluation.championMissing.length === 0
       ? []
