@@ -32,7 +32,7 @@ export function rescoreWith(deps: DataDependencies, line: string): (db: Duck) =>
       const title = `version ${String(version)} of "${line}"`;
       const model = await openThreadedModel({ title, path, features: record.features });
       try {
-        return Float64Array.from(await model.score(rows, SCORE_WITHIN_MS));
+        return Float64Array.from((await model.score(rows, SCORE_WITHIN_MS)).scores);
       } finally {
         await model.close();
       }

@@ -6,6 +6,11 @@ export const MISSING_ID = 0n;
 /** Signed 64-bit id of a categorical value, the same in every process that serves or imports. */
 export type FeatureHash = (value: unknown) => bigint;
 
+/** Values whose ids are remembered: those of a feed come again and again. */
+const REMEMBERED = 50_000;
+/** Longer texts are not remembered, so that what is remembered stays small. */
+const MAX_REMEMBERED_LENGTH = 64;
+
 /**
  * Loads the hash once (it is WebAssembly) and returns {@link FeatureHash}: xxHash64 (seed 0) of the value's canonical
  * text, read as a signed 64-bit number. `5`, `5n` and `"5"` are the same value, as a log's number and a request's text
@@ -15,11 +20,31 @@ export type FeatureHash = (value: unknown) => bigint;
  */
 export async function loadFeatureHash(): Promise<FeatureHash> {
   const xxHash = await xxhash();
-  return (value) => {
+  const hash: FeatureHash = (value) => {
     const text = canonicalText(value);
     if (text === '') return MISSING_ID;
     const id = BigInt.asIntN(64, xxHash.h64(text));
     return id === MISSING_ID ? 1n : id;
+  };
+  return remembering(hash);
+}
+
+/** Two generations: when the young one is full it becomes the old one, so what is in use stays and the rest goes. */
+function remembering(hash: FeatureHash): FeatureHash {
+  let young = new Map<string | number, bigint>();
+  let old = new Map<string | number, bigint>();
+  return (value) => {
+    const short = typeof value === 'string' && value.length <= MAX_REMEMBERED_LENGTH;
+    if (!short && typeof value !== 'number') return hash(value);
+    let id = young.get(value);
+    if (id !== undefined) return id;
+    id = old.get(value) ?? hash(value);
+    if (young.size >= REMEMBERED) {
+      old = young;
+      young = new Map();
+    }
+    young.set(value, id);
+    return id;
   };
 }
 

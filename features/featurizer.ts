@@ -20,10 +20,7 @@ export interface RawFeatures {
 /** The numbers of one row by feature name: an id as decimal text (JSON has no 64-bit integers), a number, or null if missing. */
 export type LoggedFeatures = Record<string, number | string | null>;
 
-export interface Featurizer {
-  /** Names in the order of the columns. */
-  readonly categorical: readonly string[];
-  readonly numeric: readonly string[];
+export interface Featurizer extends ColumnNames {
   /** @throws FeatureError for a value that is neither missing nor of the feature's kind. */
   featurize(raw: RawFeatures): FeatureRows;
   /** Exactly what row `row` feeds the model: numbers after rounding to float32, ids as decimal text (missing is "0"). */
@@ -51,60 +48,90 @@ export function createFeaturizer(features: readonly Feature[], hash: FeatureHash
   const categorical = features.filter((feature) => feature.kind === 'categorical');
   const numeric = features.filter((feature) => feature.kind === 'numeric');
 
+  const names: ColumnNames = {
+    categorical: categorical.map(({ name }) => name),
+    numeric: numeric.map(({ name }) => name),
+  };
+
   return {
-    categorical: categorical.map((feature) => feature.name),
-    numeric: numeric.map((feature) => feature.name),
+    ...names,
 
     featurize(raw) {
       const count = raw.candidates.length;
       const ids = new BigInt64Array(count * categorical.length);
       const dense = new Float32Array(count * numeric.length);
-      fillColumns({ into: ids, columns: categorical, raw, convert: (value) => hash(value) });
-      fillColumns({ into: dense, columns: numeric, raw, convert: toNumber });
+      for (const [column, feature] of categorical.entries())
+        fillColumn({ into: ids, width: categorical.length, column, feature, raw, convert: hash });
+      for (const [column, feature] of numeric.entries())
+        fillColumn({ into: dense, width: numeric.length, column, feature, raw, convert: toNumber });
       return { count, ids, dense };
     },
 
-    loggedFeatures(rows, row) {
-      const logged: LoggedFeatures = {};
-      for (const [column, { name }] of categorical.entries()) {
-        logged[name] = String(rows.ids[row * categorical.length + column] ?? MISSING_ID);
-      }
-      for (const [column, { name }] of numeric.entries()) {
-        const value = rows.dense[row * numeric.length + column] ?? NaN;
-        logged[name] = Number.isNaN(value) ? null : value;
-      }
-      return logged;
-    },
+    loggedFeatures: (rows, row) => loggedRow(names, { rows, row }),
   };
 }
 
-interface Columns<T> {
+/** Names in the order of the columns. */
+export interface ColumnNames {
+  readonly categorical: readonly string[];
+  readonly numeric: readonly string[];
+}
+
+/** {@link Featurizer.loggedFeatures} where only the names of the columns are known. */
+export function loggedRow(
+  { categorical, numeric }: ColumnNames,
+  { rows, row }: { rows: Pick<FeatureRows, 'ids' | 'dense'>; row: number },
+): LoggedFeatures {
+  const logged: LoggedFeatures = {};
+  for (const [column, name] of categorical.entries()) {
+    logged[name] = String(rows.ids[row * categorical.length + column] ?? MISSING_ID);
+  }
+  for (const [column, name] of numeric.entries()) {
+    const value = rows.dense[row * numeric.length + column] ?? NaN;
+    logged[name] = Number.isNaN(value) ? null : value;
+  }
+  return logged;
+}
+
+/** Fills one column of a row-major matrix that is `width` wide. */
+interface Column<T> {
   into: Record<number, T>;
-  columns: readonly Feature[];
+  width: number;
+  column: number;
+  feature: Feature;
   raw: RawFeatures;
   convert: (value: unknown) => T;
 }
 
-function fillColumns<T>({ into, columns, raw, convert }: Columns<T>): void {
-  for (const [column, feature] of columns.entries()) {
-    const field = feature.field ?? feature.name;
-    const converted = (values: Readonly<Record<string, unknown>>, where: string): T => {
-      try {
-        return convert(Object.hasOwn(values, field) ? values[field] : undefined);
-      } catch (error) {
-        if (!(error instanceof TypeError)) throw error;
-        throw new FeatureError({ feature: feature.name, path: `${where}.${field}`, problem: error.message });
-      }
-    };
-    const shared = feature.from === 'candidate' ? undefined : converted(raw[feature.from], feature.from);
-    for (const [row, candidate] of raw.candidates.entries()) {
-      into[row * columns.length + column] =
-        shared ?? converted(candidate.features, `candidates[${String(row)}].features`);
+function fillColumn<T>({ into, width, column, feature, raw, convert }: Column<T>): void {
+  const field = feature.field ?? feature.name;
+  const { candidates } = raw;
+  // Where it stands, for the error: -1 is what all candidates share.
+  let row = -1;
+  try {
+    if (feature.from === 'candidate') {
+      for (row = 0; row < candidates.length; row++)
+        into[row * width + column] = convert(ownValue(candidates[row]?.features, field));
+    } else {
+      const shared = convert(ownValue(raw[feature.from], field));
+      for (let place = 0; place < candidates.length; place++) into[place * width + column] = shared;
     }
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    const where = feature.from === 'candidate' ? `candidates[${String(row)}].features` : feature.from;
+    throw new FeatureError({ feature: feature.name, path: `${where}.${field}`, problem: error.message });
   }
 }
 
+/** What every object inherits is no value of a request. None of it is a string or a number. */
+function ownValue(values: Readonly<Record<string, unknown>> | undefined, field: string): unknown {
+  const value = values?.[field];
+  if (typeof value === 'string' || typeof value === 'number' || value === undefined) return value;
+  return values !== undefined && Object.hasOwn(values, field) ? value : undefined;
+}
+
 function toNumber(value: unknown): number {
+  if (typeof value === 'number' && Number.isFinite(Math.fround(value))) return value;
   if (value === null || value === undefined || value === '') return NaN;
   const number =
     typeof value === 'number' || typeof value === 'bigint' || typeof value === 'string' ? Number(value) : NaN;

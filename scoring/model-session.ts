@@ -1,6 +1,8 @@
+import { stat } from 'node:fs/promises';
 import * as ort from 'onnxruntime-node';
 import type { Feature } from '../config/schema.ts';
 import type { FeatureRows } from '../features/featurizer.ts';
+import type { RowWidths } from './shared-batch.ts';
 
 /** A loaded version. */
 export interface Model {
@@ -11,6 +13,17 @@ export interface Model {
    */
   score(rows: FeatureRows): Promise<Float32Array>;
   close(): Promise<void>;
+}
+
+/** A model that requests are scored with together. */
+export interface BatchModel extends Model {
+  /**
+   * Scores the rows of several requests in one run: the first `counts[0]` rows are one's, and so on. What goes wrong with
+   * one request is its error alone.
+   */
+  scoreEach(rows: FeatureRows, counts: readonly number[]): Promise<(Float32Array | ModelError)[]>;
+  /** Values of a row, by input. */
+  widths: RowWidths;
 }
 
 /** A model that can not be loaded, or that answers what no model may answer. */
@@ -29,53 +42,73 @@ const FATAL = 4;
  * when the spec has none of its kind; its output is `probability` float32 [N]. Loading and running block the calling
  * thread: a process that answers requests uses `openThreadedModel`.
  *
- * @throws ModelError when the bytes are no ONNX model, or one that does not keep this contract.
+ * @param model the bytes of the ONNX file, or its path: from a path no second copy stays in memory.
+ * @throws ModelError when it is no ONNX model, or one that does not keep this contract.
  */
-export async function openModel(bytes: Uint8Array, features: readonly Feature[]): Promise<Model> {
-  const session = await load(bytes);
-  const columns = {
-    ids: features.filter((feature) => feature.kind === 'categorical').length,
-    dense: features.filter((feature) => feature.kind === 'numeric').length,
-  };
-  const model: Model = {
-    async score(rows) {
-      return checkScores(await run(session, rows, columns), rows.count);
+export async function openModel(model: Uint8Array | string, features: readonly Feature[]): Promise<BatchModel> {
+  const session = await load(model);
+  const columns = rowWidths(features);
+  const score = async (rows: FeatureRows): Promise<Float32Array> =>
+    checkScores(await run(session, rows, columns), rows.count);
+  const opened: BatchModel = {
+    score,
+    async scoreEach(rows, counts) {
+      const parts = partsOf(counts);
+      if (parts.length > 1) {
+        try {
+          const scores = scoresOf(await run(session, rows, columns), rows.count);
+          return parts.map((part) => caught(() => checkProbabilities(scores.subarray(part.from, part.to))));
+        } catch {
+          // One of them breaks the run: each for itself, so that it breaks none but its own.
+        }
+      }
+      const results: (Float32Array | ModelError)[] = [];
+      for (const part of parts) results.push(await score(slice(rows, part, columns)).catch(asModelError));
+      return results;
     },
+    widths: columns,
     close: () => session.release(),
   };
   try {
     checkContract(session, columns);
     await run(session, missingRow(columns), columns);
   } catch (error) {
-    await model.close();
+    await opened.close();
     throw error;
   }
-  return model;
+  return opened;
 }
 
-interface Columns {
-  ids: number;
-  dense: number;
+/** What a spec feeds a model, row by row. */
+export function rowWidths(features: readonly Feature[]): RowWidths {
+  const categorical = features.filter(({ kind }) => kind === 'categorical').length;
+  return { ids: categorical, dense: features.length - categorical };
 }
 
-async function load(bytes: Uint8Array): Promise<ort.InferenceSession> {
+const SESSION_OPTIONS: ort.InferenceSession.SessionOptions = {
+  executionProviders: ['cpu'],
+  // One thread a model: requests run side by side on other threads, and sums come out the same each time.
+  intraOpNumThreads: 1,
+  interOpNumThreads: 1,
+  logSeverityLevel: FATAL,
+  extra: { session: { intra_op: { allow_spinning: '0' } } },
+};
+
+async function load(model: Uint8Array | string): Promise<ort.InferenceSession> {
+  const bytes = typeof model === 'string' ? (await stat(model)).size : model.byteLength;
   try {
-    return await ort.InferenceSession.create(bytes, {
-      executionProviders: ['cpu'],
-      // One thread a model: requests run side by side on other threads, and sums come out the same each time.
-      intraOpNumThreads: 1,
-      interOpNumThreads: 1,
-      logSeverityLevel: FATAL,
-      extra: { session: { intra_op: { allow_spinning: '0' } } },
-    });
+    // Told apart for the types alone.
+    return typeof model === 'string'
+      ? await ort.InferenceSession.create(model, SESSION_OPTIONS)
+      : await ort.InferenceSession.create(model, SESSION_OPTIONS);
   } catch (error) {
     throw new ModelError(
-      `not a model that ONNX Runtime can load (${String(bytes.byteLength)} bytes): ${messageOf(error)}; train the version again or restore its artifact`,
+      `not a model that ONNX Runtime can load (${String(bytes)} bytes): ${messageOf(error)}; train the version again or restore its artifact`,
     );
   }
 }
 
-function checkContract(session: ort.InferenceSession, columns: Columns): void {
+function checkContract(session: ort.InferenceSession, columns: RowWidths): void {
   const expected = [
     ...(columns.ids > 0 ? [describe('ids', 'int64', columns.ids)] : []),
     ...(columns.dense > 0 ? [describe('dense', 'float32', columns.dense)] : []),
@@ -107,7 +140,7 @@ const listed = (names: readonly string[]): string => (names.length === 0 ? 'noth
 async function run(
   session: ort.InferenceSession,
   rows: FeatureRows,
-  columns: Columns,
+  columns: RowWidths,
 ): Promise<ort.Tensor | undefined> {
   const feeds: Record<string, ort.Tensor> = {};
   if (columns.ids > 0) feeds['ids'] = new ort.Tensor('int64', rows.ids, [rows.count, columns.ids]);
@@ -120,17 +153,60 @@ async function run(
 }
 
 function checkScores(output: ort.Tensor | undefined, count: number): Float32Array {
+  return checkProbabilities(scoresOf(output, count));
+}
+
+function scoresOf(output: ort.Tensor | undefined, count: number): Float32Array {
   const scores = output?.data;
   if (!(scores instanceof Float32Array) || scores.length !== count) {
     throw new ModelError(`the model answered ${String(output?.size ?? 0)} scores for ${String(count)} rows`);
   }
-  const wrong = scores.findIndex((score) => !(score >= 0 && score <= 1));
-  if (wrong >= 0)
-    throw new ModelError(`the model scored row ${String(wrong)} of ${String(count)} with ${String(scores[wrong])}`);
   return scores;
 }
 
-function missingRow(columns: Columns): FeatureRows {
+function checkProbabilities(scores: Float32Array): Float32Array {
+  const wrong = scores.findIndex((score) => !(score >= 0 && score <= 1));
+  if (wrong >= 0)
+    throw new ModelError(
+      `the model scored row ${String(wrong)} of ${String(scores.length)} with ${String(scores[wrong])}`,
+    );
+  return scores;
+}
+
+interface Part {
+  from: number;
+  to: number;
+}
+
+function partsOf(counts: readonly number[]): Part[] {
+  let from = 0;
+  return counts.map((count) => {
+    const part = { from, to: from + count };
+    from = part.to;
+    return part;
+  });
+}
+
+function slice(rows: FeatureRows, { from, to }: Part, columns: RowWidths): FeatureRows {
+  return {
+    count: to - from,
+    ids: rows.ids.subarray(from * columns.ids, to * columns.ids),
+    dense: rows.dense.subarray(from * columns.dense, to * columns.dense),
+  };
+}
+
+function caught(score: () => Float32Array): Float32Array | ModelError {
+  try {
+    return score();
+  } catch (error) {
+    return asModelError(error);
+  }
+}
+
+const asModelError = (error: unknown): ModelError =>
+  error instanceof ModelError ? error : new ModelError(messageOf(error));
+
+function missingRow(columns: RowWidths): FeatureRows {
   return { count: 1, ids: new BigInt64Array(columns.ids), dense: new Float32Array(columns.dense).fill(NaN) };
 }
 

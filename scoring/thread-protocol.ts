@@ -1,5 +1,4 @@
 import type { Feature } from '../config/schema.ts';
-import type { FeatureRows } from '../features/featurizer.ts';
 
 /** What a version's thread is started with. */
 export interface ThreadInput {
@@ -8,22 +7,20 @@ export interface ThreadInput {
   features: readonly Feature[];
 }
 
-/** `expiresAtMs` is on {@link sharedClockMs}. */
-export interface ScoreRequest {
+/** Score the rows of shared batch `batch`: of the first `counts[0]` rows one request's, and so on. */
+export interface BatchRequest {
   kind: 'score';
-  id: number;
-  rows: FeatureRows;
-  expiresAtMs: number;
+  batch: number;
+  counts: readonly number[];
+  /** The batch's memory, the first time and when it has grown. */
+  memory?: { buffer: SharedArrayBuffer; capacity: number };
 }
 
 /** `close` ends the thread once it has answered what came before. */
-export type ThreadRequest = ScoreRequest | { kind: 'close' };
+export type ThreadRequest = BatchRequest | { kind: 'close' };
 
 export type ThreadAnswer =
   | { kind: 'ready' }
   | { kind: 'failed'; message: string }
-  | { kind: 'scored'; id: number; scores: Float32Array<ArrayBuffer> }
-  | { kind: 'refused'; id: number; message: string };
-
-/** Milliseconds of the monotonic clock that all threads of a process share. */
-export const sharedClockMs = (): number => Number(process.hrtime.bigint()) / 1e6;
+  /** The scores stand in the batch, whose run took `runMs`; `problems` has what went wrong, by request, where something did. */
+  | { kind: 'scored'; batch: number; runMs: number; problems: readonly (string | null)[] | null };

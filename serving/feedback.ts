@@ -26,7 +26,7 @@ export class FeedbackTaker {
   readonly #options: {
     lines: ReadonlyMap<string, ServedLine>;
     sums: HealthSums;
-    log: EventLogWriter;
+    log: Pick<EventLogWriter, 'appendFeedback'>;
     tokens: Tokens;
     metrics: GatewayMetrics;
   };
@@ -36,7 +36,7 @@ export class FeedbackTaker {
   constructor(options: {
     lines: ReadonlyMap<string, ServedLine>;
     sums: HealthSums;
-    log: EventLogWriter;
+    log: Pick<EventLogWriter, 'appendFeedback'>;
     tokens: Tokens;
     metrics: GatewayMetrics;
   }) {
@@ -68,7 +68,7 @@ export class FeedbackTaker {
     const value = event.event === 'dwell' ? (event.value ?? null) : null;
     const arrivedAtMs = line.arrivalTimeMs(eventTimeMs);
     this.#options.log.appendFeedback([
-      { impressionId: event.impressionId, line: line.line, event: event.event, value, eventTimeMs, arrivedAtMs },
+      { impressionId: impression.key, line: line.line, event: event.event, value, eventTimeMs, arrivedAtMs },
     ]);
     this.#count(event, impression, line);
     return 'accepted';

@@ -1,5 +1,4 @@
 import pino, { type Logger } from 'pino';
-import { openEventLogWriter, type EventLogWriter } from '../data/event-log/writer.ts';
 import { loadFeatureHash } from '../features/feature-id.ts';
 import { openLocalArtifacts } from '../store/artifacts.ts';
 import { openDatabase } from '../store/database.ts';
@@ -7,6 +6,7 @@ import { writeHealthSums } from '../store/health-sums.ts';
 import { FeedbackTaker } from './feedback.ts';
 import { HealthSums } from './health-sums.ts';
 import { createHttpApi } from './http-api.ts';
+import { LoadShedder } from './load-shedder.ts';
 import { createMetrics, type GatewayMetrics } from './metrics.ts';
 import { ModelPool } from './model-pool.ts';
 import { Ranker } from './ranker.ts';
@@ -16,6 +16,7 @@ import { RouteLoader } from './route-loader.ts';
 import type { ServedLine } from './served-line.ts';
 import { ShadowMirror } from './shadow-mirror.ts';
 import type { SigningKey } from './signing-keys.ts';
+import { openSlateLog, type SlateLog } from './slate-log.ts';
 import { StableCache } from './stable-cache.ts';
 import { createTokens } from './tokens.ts';
 
@@ -38,7 +39,10 @@ export interface GatewayOptions {
   flushEveryMs?: number;
   sealEveryMs?: number;
   canaryDeadlineMs?: number;
-  stableDeadlineMs?: number;
+  /** How long an answer may take in all; then the input's order is answered. */
+  deadlineMs?: number;
+  /** A request that waits longer than this before it is worked on is refused with 503. */
+  shedAfterMs?: number;
   /** Versions that stay loaded, routed ones included; routed ones stay however many they are. */
   keepVersions?: number;
   bodyLimitBytes?: number;
@@ -89,18 +93,22 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         rows.map((row) => ({ ...row, processId, boot: follower.boot })),
       ),
   });
-  const log = await openEventLogWriter({
+  const log = await openSlateLog({
     root: options.logRoot,
     processId,
     ...(options.sealEveryMs === undefined ? {} : { sealEveryMs: options.sealEveryMs }),
     eventNow: (line) => lines.get(line)?.arrivalTimeMs(0) ?? 0,
+    onLost: (problem) => {
+      logger.error(`${problem}: impressions and feedback are lost until the gateway is restarted`);
+    },
   });
   const metrics = createMetrics(() => figures({ log, follower }));
   const mirrors = new Map<ServedLine, ShadowMirror>();
-  const { canaryDeadlineMs = 150, stableDeadlineMs = 2_000 } = options;
+  const { canaryDeadlineMs = 150, deadlineMs = 2_000, shedAfterMs = 500 } = options;
+  const shedder = new LoadShedder({ maxQueueMs: shedAfterMs });
   let closing = false;
   const app = createHttpApi({
-    ranker: new Ranker({ sums, log, tokens, metrics, logger, canaryDeadlineMs, stableDeadlineMs }),
+    ranker: new Ranker({ sums, log, tokens, metrics, logger, canaryDeadlineMs, deadlineMs, shedder }),
     feedback: new FeedbackTaker({ lines, sums, log, tokens, metrics }),
     metrics,
     async findLine(name) {
@@ -114,6 +122,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     unready: () => (closing ? ['closing'] : follower.unready()),
     postgresUp: () => follower.connected,
     bodyLimitBytes: options.bodyLimitBytes ?? 4 * 1_048_576,
+    shedder,
   });
 
   let flushing: Promise<void> = Promise.resolve();
@@ -169,7 +178,7 @@ function mirrorOf(input: {
   return mirror;
 }
 
-function figures({ log, follower }: { log: EventLogWriter; follower: RouteFollower }) {
+function figures({ log, follower }: { log: SlateLog; follower: RouteFollower }) {
   const { dropped, buffered } = log.stats();
   const lines = [...follower.lines.values()].flatMap(({ line, served, openRequests }) => {
     if (served === null) return [];

@@ -1,8 +1,16 @@
 import Fastify, { type FastifyError, type FastifyInstance } from 'fastify';
 import type { FeedbackTaker } from './feedback.ts';
+import type { LoadShedder } from './load-shedder.ts';
 import type { GatewayMetrics } from './metrics.ts';
-import type { Ranker } from './ranker.ts';
-import { parseFeedbackRequest, parseRankRequest, RefusedRequest } from './requests.ts';
+import { OVERLOADED, type Ranker } from './ranker.ts';
+import {
+  acceptRankRequest,
+  parseFeedbackRequest,
+  parseRankRequest,
+  RANK_BODY_SCHEMA,
+  RefusedRequest,
+  type RankBody,
+} from './requests.ts';
 import type { ServedLine } from './served-line.ts';
 import type { ShadowMirror } from './shadow-mirror.ts';
 
@@ -16,17 +24,52 @@ export interface HttpApiOptions {
   unready: () => string[];
   postgresUp: () => boolean;
   bodyLimitBytes: number;
+  shedder: LoadShedder;
 }
+
+const number = { type: 'number' };
+const string = { type: 'string' };
+const RANK_ANSWER_SCHEMA = {
+  type: 'object',
+  properties: {
+    ...{ requestId: string, version: number, arm: string, epoch: number, token: string },
+    items: { type: 'array', items: { type: 'object', properties: { id: string, score: number, position: number } } },
+  },
+};
+/** The schema says what is accepted and changes nothing. */
+const AS_IT_IS = { removeAdditional: false, coerceTypes: false, useDefaults: false } as const;
 
 /** The gateway's HTTP interface. Errors are `{ error, path? }` and never show a stack. */
 export function createHttpApi(options: HttpApiOptions): FastifyInstance {
-  const { ranker, feedback, metrics, findLine, unready, postgresUp, bodyLimitBytes } = options;
-  const app = Fastify({ logger: false, bodyLimit: bodyLimitBytes });
+  const { ranker, feedback, metrics, findLine, unready, postgresUp, bodyLimitBytes, shedder } = options;
+  const app = Fastify({ logger: false, bodyLimit: bodyLimitBytes, ajv: { customOptions: AS_IT_IS } });
 
-  app.post('/v1/rank', async (request) => {
-    const asked = parseRankRequest(request.body);
-    return ranker.rank(asked, await findLine(asked.line));
+  // Without the search for keys such as "__proto__": values are only ever read as own properties of what was parsed.
+  app.removeContentTypeParser('application/json');
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, done) => {
+    try {
+      done(null, JSON.parse(String(body)));
+    } catch {
+      done(new RefusedRequest(400, 'the request body is not JSON'));
+    }
   });
+
+  app.post<{ Body: RankBody }>(
+    '/v1/rank',
+    {
+      schema: { body: RANK_BODY_SCHEMA, response: { 200: RANK_ANSWER_SCHEMA } },
+      attachValidation: true,
+      onRequest: (_request, _reply, done) => {
+        // Before the body is parsed: that is most of the work.
+        done(shedder.refuses() ? new RefusedRequest(503, OVERLOADED) : undefined);
+      },
+    },
+    async (request) => {
+      const { body, validationError } = request;
+      const asked = validationError === undefined ? acceptRankRequest(body) : parseRankRequest(body);
+      return ranker.rank(asked, await findLine(asked.line));
+    },
+  );
 
   app.post('/v1/feedback', (request, reply) => reply.send(feedback.take(parseFeedbackRequest(request.body).events)));
 

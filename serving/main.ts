@@ -22,6 +22,11 @@ const environmentSchema = z.object({
   FRESHET_POLL_EVERY_MS: milliseconds.default(1_000),
   FRESHET_FLUSH_EVERY_MS: milliseconds.default(1_000),
   FRESHET_SEAL_EVERY_MS: milliseconds.default(1_000),
+  FRESHET_CANARY_DEADLINE_MS: milliseconds.optional(),
+  FRESHET_DEADLINE_MS: milliseconds.optional(),
+  FRESHET_SHED_AFTER_MS: milliseconds.optional(),
+  FRESHET_KEEP_VERSIONS: z.coerce.number().int().min(1).optional(),
+  FRESHET_BODY_LIMIT_BYTES: z.coerce.number().int().min(1_024).optional(),
   FRESHET_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
 });
 
@@ -30,6 +35,12 @@ function readEnvironment(): z.output<typeof environmentSchema> {
   if (result.success) return result.data;
   throw new Error(result.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('\n'));
 }
+
+type Given<T> = { [Key in keyof T]?: Exclude<T[Key], undefined> };
+
+/** Without what is not set, so that the defaults hold. */
+const given = <T extends object>(options: T): Given<T> =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Given<T>;
 
 async function main(): Promise<void> {
   const env = readEnvironment();
@@ -51,7 +62,14 @@ async function main(): Promise<void> {
     flushEveryMs: env.FRESHET_FLUSH_EVERY_MS,
     sealEveryMs: env.FRESHET_SEAL_EVERY_MS,
     logger,
-    ...(lines === undefined ? {} : { lines }),
+    ...given({
+      lines,
+      canaryDeadlineMs: env.FRESHET_CANARY_DEADLINE_MS,
+      deadlineMs: env.FRESHET_DEADLINE_MS,
+      shedAfterMs: env.FRESHET_SHED_AFTER_MS,
+      keepVersions: env.FRESHET_KEEP_VERSIONS,
+      bodyLimitBytes: env.FRESHET_BODY_LIMIT_BYTES,
+    }),
   });
 
   let stopping = false;

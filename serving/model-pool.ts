@@ -2,7 +2,7 @@ import type { Feature } from '../config/schema.ts';
 import type { FeatureHash } from '../features/feature-id.ts';
 import { createFeaturizer, type Featurizer, type FeatureRows } from '../features/featurizer.ts';
 import { inputOrderScores } from '../scoring/input-order.ts';
-import { openThreadedModel } from '../scoring/threaded-model.ts';
+import { openThreadedModel, type Scoring } from '../scoring/threaded-model.ts';
 import type { ArtifactStore } from '../store/artifacts.ts';
 import { INPUT_ORDER_VERSION } from '../store/types.ts';
 
@@ -19,7 +19,9 @@ export interface LoadedVersion {
   spec: VersionSpec;
   featurizer: Featurizer;
   /** @throws ModelError; ModelTimeout after `withinMs`. */
-  score(rows: FeatureRows, withinMs: number): Promise<Float32Array>;
+  score(rows: FeatureRows, withinMs: number): Promise<Scoring>;
+  /** For how long the oldest request that waits for it has been waiting, in ms. */
+  waitingMs(): number;
 }
 
 interface Entry {
@@ -38,6 +40,8 @@ export class ModelPool {
   readonly #artifacts: ArtifactStore;
   readonly #hash: FeatureHash;
   readonly #keep: number;
+  /** By spec: versions that are fed alike share the rows of a request. */
+  readonly #featurizers = new Map<string, WeakRef<Featurizer>>();
 
   /** @param options.keep how many versions stay loaded, routed ones included; routed ones stay however many they are. */
   constructor(options: { artifacts: ArtifactStore; hash: FeatureHash; keep: number }) {
@@ -93,19 +97,37 @@ export class ModelPool {
   }
 
   async #opened(spec: VersionSpec): Promise<LoadedVersion & { close(): Promise<void> }> {
-    const featurizer = createFeaturizer(spec.features, this.#hash);
+    const featurizer = this.#featurizer(spec.features);
     if (spec.version === INPUT_ORDER_VERSION)
       return { ...inputOrder(spec, featurizer), close: () => Promise.resolve() };
     const title = `version ${String(spec.version)} of "${spec.line}"`;
     if (spec.modelSha256 === null) throw new Error(`${title} has no model in the registry: register it again`);
     const path = await this.#artifacts.path(spec.modelSha256);
     const model = await openThreadedModel({ title, path, features: spec.features });
-    return { spec, featurizer, score: (rows, withinMs) => model.score(rows, withinMs), close: () => model.close() };
+    return {
+      spec,
+      featurizer,
+      score: (rows, withinMs) => model.score(rows, withinMs),
+      waitingMs: () => model.waitingMs(),
+      close: () => model.close(),
+    };
+  }
+
+  #featurizer(features: readonly Feature[]): Featurizer {
+    const key = JSON.stringify(features);
+    let featurizer = this.#featurizers.get(key)?.deref();
+    if (featurizer === undefined) {
+      featurizer = createFeaturizer(features, this.#hash);
+      this.#featurizers.set(key, new WeakRef(featurizer));
+    }
+    return featurizer;
   }
 }
 
 function inputOrder(spec: VersionSpec, featurizer: Featurizer): LoadedVersion {
-  return { spec, featurizer, score: (rows) => Promise.resolve(inputOrderScores(rows.count)) };
+  const score = (rows: FeatureRows): Promise<Scoring> =>
+    Promise.resolve({ scores: inputOrderScores(rows.count), runMs: 0 });
+  return { spec, featurizer, score, waitingMs: () => 0 };
 }
 
 const keyOf = ({ line, version, modelSha256 }: VersionSpec): string =>

@@ -1,15 +1,17 @@
 import type { Logger } from 'pino';
-import type { EventLogWriter } from '../data/event-log/writer.ts';
-import { FeatureError, type FeatureRows, type LoggedFeatures, type RawFeatures } from '../features/featurizer.ts';
+import { FeatureError } from '../features/featurizer.ts';
 import { assignArm, userPoint } from '../policy/assignment.ts';
 import { inputOrderScores } from '../scoring/input-order.ts';
 import { INPUT_ORDER_VERSION } from '../store/types.ts';
 import type { HealthSums } from './health-sums.ts';
+import type { LoadShedder } from './load-shedder.ts';
 import type { GatewayMetrics } from './metrics.ts';
 import type { LoadedVersion } from './model-pool.ts';
+import { RequestFeatures } from './request-features.ts';
 import { RefusedRequest, type RankRequest } from './requests.ts';
 import type { ServedLine, ServedRoute } from './served-line.ts';
 import type { ShadowMirror } from './shadow-mirror.ts';
+import type { SlateLog } from './slate-log.ts';
 import { explores, rankedOrder, shuffledOrder } from './slate-order.ts';
 import type { AnswerArm, Tokens } from './tokens.ts';
 
@@ -20,19 +22,22 @@ export interface RankAnswer {
   /** The arm the user was assigned, also when another version had to answer. */
   arm: AnswerArm;
   epoch: number;
-  items: { id: string; score: number; position: number; impressionId: string }[];
+  /** An item's impression id is the token, a dot and the item's position. */
+  token: string;
+  items: { id: string; score: number; position: number }[];
 }
 
 export interface RankerOptions {
   sums: HealthSums;
-  log: EventLogWriter;
+  log: SlateLog;
   tokens: Tokens;
   metrics: GatewayMetrics;
   logger: Logger;
   /** How long a canary may take before stable answers. */
   canaryDeadlineMs: number;
-  /** How long stable may take before the input's order is answered. */
-  stableDeadlineMs: number;
+  /** How long an answer may take in all, unless the request says less; then the input's order is answered. */
+  deadlineMs: number;
+  shedder: LoadShedder;
 }
 
 /** Scores of all candidates, by the version that gave them. */
@@ -40,7 +45,22 @@ interface Scored {
   version: number;
   scores: Float32Array;
   latencyMs: number;
-  features: (candidate: number) => LoggedFeatures;
+  /** Of it, what the model itself took. */
+  runMs: number;
+  /** The version whose features were logged. */
+  fed: LoadedVersion;
+}
+
+/** A request on its way through. */
+interface Ranking {
+  request: RankRequest;
+  features: RequestFeatures;
+  line: ServedLine;
+  mirror: ShadowMirror;
+  served: ServedRoute;
+  eventTimeMs: number;
+  /** `performance.now()` */
+  startedMs: number;
 }
 
 type Outcome = 'ok' | 'fallback' | 'degraded';
@@ -70,8 +90,20 @@ export class Ranker {
     const open = line.open();
     if (open === null)
       throw new RefusedRequest(503, `line "${line.line}" has no version loaded yet: try again in a moment`);
+    const { served } = open;
+    const eventTimeMs = line.eventTimeMs(request.eventTimeMs);
+    const features = new RequestFeatures(request);
     try {
-      const { answer, outcome } = await this.#answer({ request, line, mirror, served: open.served });
+      this.#shed(served.stable);
+      const { answer, outcome } = await this.#answer({
+        request,
+        features,
+        line,
+        mirror,
+        served,
+        eventTimeMs,
+        startedMs,
+      });
       const { rankRequests, rankSeconds } = this.#options.metrics;
       const { arm, version } = answer;
       rankRequests.inc({ line: line.line, version: String(version), arm, outcome });
@@ -85,15 +117,16 @@ export class Ranker {
     }
   }
 
-  async #answer(input: {
-    request: RankRequest;
-    line: ServedLine;
-    mirror: ShadowMirror;
-    served: ServedRoute;
-  }): Promise<{ answer: RankAnswer; outcome: Outcome }> {
-    const { request, line, mirror, served } = input;
+  /** A stable that has answered nothing for a whole deadline hangs: that is answered, not shed. */
+  #shed(stable: LoadedVersion): void {
+    const { shedder, deadlineMs } = this.#options;
+    const waitingMs = stable.waitingMs();
+    if (waitingMs < deadlineMs && shedder.isTooLong(waitingMs)) throw new RefusedRequest(503, OVERLOADED);
+  }
+
+  async #answer(ranking: Ranking): Promise<{ answer: RankAnswer; outcome: Outcome }> {
+    const { request, features, line, mirror, served } = ranking;
     const { route } = served;
-    const eventTimeMs = line.eventTimeMs(request.eventTimeMs);
     let arm: AnswerArm = explores(request.requestId, line.config.exploration.share)
       ? 'exploration'
       : assignArm({
@@ -102,57 +135,51 @@ export class Ranker {
           canaryAllowed: line.leaseHolds(served),
         });
 
-    let outcome: Outcome = 'ok';
-    let scored: Scored | null = null;
-    let canaryMs: number | null = null;
+    let canary: { scored: Scored | null; latencyMs: number } | null = null;
     if (arm === 'canary') {
-      const tried = await this.#tryCanary({ request, line, served });
+      canary = await this.#tryCanary(ranking);
       // Asked again, because the lease may have run out while the canary was scoring.
-      if (!line.leaseHolds(served)) arm = 'stable';
-      else if (tried.scored === null) canaryMs = tried.latencyMs;
-      else scored = tried.scored;
-    }
-    if (scored === null) {
-      const stable = await this.#scoreStable({ request, line, served, arm });
-      scored = stable.scored;
-      outcome = stable.degraded ? 'degraded' : canaryMs === null ? 'ok' : 'fallback';
-      if (!stable.degraded) {
-        const { scores: stableScores, latencyMs: stableLatencyMs } = scored;
-        mirror.offer({ served, requestId: request.requestId, raw: rawOf(request), stableScores, stableLatencyMs });
+      if (!line.leaseHolds(served)) {
+        arm = 'stable';
+        canary = null;
       }
     }
-    if (canaryMs !== null) this.#countCanaryFailure(served, canaryMs);
-    return { answer: this.#record({ request, line, served, arm, scored, eventTimeMs }), outcome };
+    if (canary?.scored != null)
+      return { answer: this.#record({ ...ranking, arm, scored: canary.scored }), outcome: 'ok' };
+
+    const { scored, degraded } = await this.#scoreStable(ranking, arm);
+    const answer = this.#record({ ...ranking, arm, scored });
+    if (!degraded) {
+      const { scores: stableScores, runMs: stableRunMs } = scored;
+      mirror.offer({ served, requestId: request.requestId, features, stableScores, stableRunMs });
+    }
+    if (canary !== null) this.#countCanaryFailure(served, canary.latencyMs);
+    return { answer, outcome: degraded ? 'degraded' : canary === null ? 'ok' : 'fallback' };
   }
 
   /** Whatever goes wrong in here is the canary's error and stable's answer. */
-  async #tryCanary(input: { request: RankRequest; line: ServedLine; served: ServedRoute }): Promise<{
-    scored: Scored | null;
-    latencyMs: number;
-  }> {
-    const { served, line } = input;
-    const { canary } = served;
+  async #tryCanary(ranking: Ranking): Promise<{ scored: Scored | null; latencyMs: number }> {
+    const { canary } = ranking.served;
+    const { canaryDeadlineMs, logger } = this.#options;
     const startedMs = performance.now();
     try {
       if (canary?.kind !== 'loaded') return { scored: null, latencyMs: 0 };
-      const { version } = canary;
-      const scored = await this.#score({ ...input, version, withinMs: this.#options.canaryDeadlineMs });
+      // Half of the time at most: stable must still be able to answer.
+      const withinMs = Math.min(canaryDeadlineMs, this.#leftMs(ranking) / 2);
+      const scored = await score({ ...ranking, version: canary.version, withinMs });
       return { scored, latencyMs: scored.latencyMs };
     } catch (error) {
-      this.#options.logger.debug({ line: line.line, err: error }, 'the canary failed: stable answers');
+      logger.debug({ line: ranking.line.line, err: error }, 'the canary failed: stable answers');
       return { scored: null, latencyMs: performance.now() - startedMs };
     }
   }
 
-  async #scoreStable(input: { request: RankRequest; line: ServedLine; served: ServedRoute; arm: AnswerArm }): Promise<{
-    scored: Scored;
-    degraded: boolean;
-  }> {
-    const { request, line, served, arm } = input;
+  async #scoreStable(ranking: Ranking, arm: AnswerArm): Promise<{ scored: Scored; degraded: boolean }> {
+    const { features, line, served } = ranking;
     const { stable } = served;
     const startedMs = performance.now();
     try {
-      const scored = await this.#score({ request, line, version: stable, withinMs: this.#options.stableDeadlineMs });
+      const scored = await score({ ...ranking, version: stable, withinMs: this.#leftMs(ranking) });
       return { scored, degraded: false };
     } catch (error) {
       if (error instanceof FeatureError) throw error;
@@ -165,26 +192,15 @@ export class Ranker {
       }
       const variant = { line: line.line, version: stable.spec.version, arm, epoch: served.route.epoch };
       this.#options.sums.failed(variant, { atMs: Date.now(), latencyMs: performance.now() - startedMs });
-      const features = featuresOf({ line, version: stable, raw: rawOf(request) });
-      const scores = inputOrderScores(request.candidates.length);
-      return {
-        scored: { version: INPUT_ORDER_VERSION, scores, latencyMs: 0, features: features.logged },
-        degraded: true,
-      };
+      const scores = inputOrderScores(features.count);
+      return { scored: { version: INPUT_ORDER_VERSION, scores, latencyMs: 0, runMs: 0, fed: stable }, degraded: true };
     }
   }
 
-  async #score(input: {
-    request: RankRequest;
-    line: ServedLine;
-    version: LoadedVersion;
-    withinMs: number;
-  }): Promise<Scored> {
-    const { request, line, version, withinMs } = input;
-    const { rows, logged } = featuresOf({ line, version, raw: rawOf(request) });
-    const startedMs = performance.now();
-    const scores = await version.score(rows, withinMs);
-    return { version: version.spec.version, scores, latencyMs: performance.now() - startedMs, features: logged };
+  /** Whole milliseconds that are left of the request's deadline, one at least. */
+  #leftMs({ request, startedMs }: Ranking): number {
+    const deadlineMs = Math.min(request.deadlineMs ?? Infinity, this.#options.deadlineMs);
+    return Math.max(1, Math.ceil(deadlineMs - (performance.now() - startedMs)));
   }
 
   #countCanaryFailure({ route }: ServedRoute, latencyMs: number): void {
@@ -195,65 +211,53 @@ export class Ranker {
   }
 
   /** Orders and cuts the slate, signs it, logs it and counts it. */
-  #record(input: {
-    request: RankRequest;
-    line: ServedLine;
-    served: ServedRoute;
-    arm: AnswerArm;
-    scored: Scored;
-    eventTimeMs: number;
-  }): RankAnswer {
-    const { request, line, served, arm, scored, eventTimeMs } = input;
-    const { requestId, userId, candidates } = request;
+  #record(input: Ranking & { arm: AnswerArm; scored: Scored }): RankAnswer {
+    const { request, features, line, served, arm, scored, eventTimeMs } = input;
+    const { requestId, userId, candidates, limit } = request;
     const { sums, log, tokens } = this.#options;
     const { epoch } = served.route;
-    const { version } = scored;
-    const order = arm === 'exploration' ? shuffledOrder(requestId, candidates.length) : rankedOrder(scored.scores);
-    const slate = order.slice(0, request.limit).map((candidate) => ({
-      candidate,
-      id: candidates[candidate]?.id ?? '',
-      score: scored.scores[candidate] ?? NaN,
-    }));
-    const answeredAtMs = Date.now();
-    const scores = slate.map(({ score }) => score);
-    const token = tokens.sign({ line: line.line, requestId, version, arm, epoch, answeredAtMs, eventTimeMs, scores });
-    const items = slate.map(({ id, score }, position) => {
-      return { id, score, position, impressionId: `${token}.${String(position)}` };
+    const { version, fed } = scored;
+    // With what the line's config names and this version is not fed: the next version finds it in the log.
+    const logged = [line.unfedFeatures(fed.spec), fed.featurizer].map((featurizer) => {
+      return { featurizer, rows: features.rowsFor(featurizer) };
     });
+    const order =
+      arm === 'exploration'
+        ? shuffledOrder(requestId, candidates.length).slice(0, limit)
+        : rankedOrder(scored.scores, limit);
+    const items = order.map((candidate, position) => {
+      return { id: candidates[candidate]?.id ?? '', score: scored.scores[candidate] ?? NaN, position };
+    });
+    const answeredAtMs = Date.now();
+    const scores = items.map(({ score }) => score);
+    const token = tokens.sign({ line: line.line, requestId, version, arm, epoch, answeredAtMs, eventTimeMs, scores });
 
     const variant = { line: line.line, version, arm, epoch };
     sums.answered(variant, { atMs: answeredAtMs, latencyMs: scored.latencyMs, scores });
-    const logged = {
-      ...{ requestId, line: line.line, userId, version, arm, eventTimeMs },
-      arrivedAtMs: line.arrivalTimeMs(eventTimeMs),
-      // Shuffled uniformly, each candidate is as likely as any other at a position; else the order is certain.
-      propensity: arm === 'exploration' ? 1 / candidates.length : 1,
-    };
-    log.appendImpressions(
-      items.map(({ id, impressionId, position, score }, index) => {
-        const features = scored.features(slate[index]?.candidate ?? NaN);
-        return { ...logged, impressionId, itemId: id, position, score, features };
-      }),
-    );
-    return { requestId, version, arm, epoch, items };
+    log.appendSlate({
+      head: {
+        ...{ requestId, line: line.line, userId, version, arm, eventTimeMs },
+        arrivedAtMs: line.arrivalTimeMs(eventTimeMs),
+        // Shuffled uniformly, each candidate is as likely as any other at a position; else the order is certain.
+        propensity: arm === 'exploration' ? 1 / candidates.length : 1,
+      },
+      token,
+      itemIds: items.map(({ id }) => id),
+      scores,
+      candidates: order,
+      features: logged,
+    });
+    return { requestId, version, arm, epoch, token, items };
   }
 }
 
-const rawOf = ({ user, context, candidates }: RankRequest): RawFeatures => ({ user, context, candidates });
+export const OVERLOADED =
+  'more requests than this gateway can answer in time: try again in a moment, or another gateway';
 
-/** What the version is fed, and what is logged: that, and the features of the line's config that it is not fed. */
-function featuresOf(input: { line: ServedLine; version: LoadedVersion; raw: RawFeatures }): {
-  rows: FeatureRows;
-  logged: (candidate: number) => LoggedFeatures;
-} {
-  const { line, version, raw } = input;
-  const { featurizer } = version;
-  const rows = featurizer.featurize(raw);
-  const unfed = line.unfedFeatures(version.spec);
-  const unfedRows = unfed.featurize(raw);
-  const logged = (candidate: number): LoggedFeatures => ({
-    ...unfed.loggedFeatures(unfedRows, candidate),
-    ...featurizer.loggedFeatures(rows, candidate),
-  });
-  return { rows, logged };
+async function score(input: { features: RequestFeatures; version: LoadedVersion; withinMs: number }): Promise<Scored> {
+  const { features, version, withinMs } = input;
+  const rows = features.rowsFor(version.featurizer);
+  const startedMs = performance.now();
+  const scoring = await version.score(rows, withinMs);
+  return { version: version.spec.version, ...scoring, latencyMs: performance.now() - startedMs, fed: version };
 }

@@ -21,22 +21,24 @@ const rankSchema = z
       .min(1, 'expected at least one candidate')
       .max(MAX_CANDIDATES, `expected at most ${String(MAX_CANDIDATES)} candidates: rank the best of an earlier stage`),
     limit: z.number().int().min(1).optional(),
+    /** How long the caller waits; the gateway's own deadline when left out or shorter. */
+    deadlineMs: z.number().int().min(1).optional(),
     eventTimeMs: eventTimeMs.optional(),
   })
-  .strict()
-  .superRefine(({ candidates }, context) => {
-    const seen = new Set<string>();
-    for (const [index, candidate] of candidates.entries()) {
-      if (seen.has(candidate.id)) {
-        context.addIssue({
-          code: 'custom',
-          path: ['candidates', index, 'id'],
-          message: `"${candidate.id}" is listed twice`,
-        });
-      }
-      seen.add(candidate.id);
-    }
-  });
+  .strict();
+
+/**
+ * The same as a JSON schema, which is compiled once and takes a tenth of the time. What it refuses is parsed again by
+ * {@link parseRankRequest}, which says what is wrong.
+ */
+export const RANK_BODY_SCHEMA = z.toJSONSchema(rankSchema, {
+  io: 'input',
+  target: 'draft-7',
+  override: ({ jsonSchema }) => {
+    // Keys of JSON are strings.
+    delete jsonSchema.propertyNames;
+  },
+});
 
 const feedbackSchema = z
   .object({
@@ -59,6 +61,7 @@ const feedbackSchema = z
   })
   .strict();
 
+export type RankBody = z.input<typeof rankSchema>;
 export type RankRequest = z.output<typeof rankSchema>;
 export type FeedbackEvent = z.output<typeof feedbackSchema>['events'][number];
 
@@ -75,8 +78,35 @@ export class RefusedRequest extends Error {
   }
 }
 
+const NOTHING = {};
+
 /** @throws RefusedRequest (400) with the field's path and what was expected there. */
-export const parseRankRequest = (body: unknown): RankRequest => parse(rankSchema, body);
+export function parseRankRequest(body: unknown): RankRequest {
+  return refuseRepeated(parse(rankSchema, body));
+}
+
+/**
+ * A body that {@link RANK_BODY_SCHEMA} accepts.
+ *
+ * @throws RefusedRequest (400) when a candidate is listed twice.
+ */
+export function acceptRankRequest(body: RankBody): RankRequest {
+  body.user ??= NOTHING;
+  body.context ??= NOTHING;
+  for (const candidate of body.candidates) candidate.features ??= NOTHING;
+  return refuseRepeated(body as RankRequest);
+}
+
+function refuseRepeated(request: RankRequest): RankRequest {
+  const { candidates } = request;
+  const ids = new Set<string>();
+  for (const { id } of candidates) ids.add(id);
+  if (ids.size === candidates.length) return request;
+  const index = candidates.findIndex(({ id }, place) => candidates.findIndex((other) => other.id === id) < place);
+  const path = `candidates[${String(index)}].id`;
+  throw new RefusedRequest(400, `${path}: "${candidates[index]?.id ?? ''}" is listed twice`, path);
+}
+
 /** @throws RefusedRequest (400) with the field's path and what was expected there. */
 export const parseFeedbackRequest = (body: unknown): { events: FeedbackEvent[] } => parse(feedbackSchema, body);
 

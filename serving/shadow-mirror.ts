@@ -1,32 +1,34 @@
-import type { RawFeatures } from '../features/featurizer.ts';
 import { userPoint } from '../policy/assignment.ts';
+import type { Scoring } from '../scoring/threaded-model.ts';
 import type { HealthSums } from './health-sums.ts';
 import type { GatewayMetrics } from './metrics.ts';
+import type { RequestFeatures } from './request-features.ts';
 import type { ServedLine, ServedRoute } from './served-line.ts';
 
 /** A request as stable scored it. */
 export interface MirroredRequest {
   served: ServedRoute;
   requestId: string;
-  raw: RawFeatures;
+  features: RequestFeatures;
   stableScores: Float32Array;
-  stableLatencyMs: number;
+  /** What the model itself took: a copy waits for other things than a request. */
+  stableRunMs: number;
 }
 
-const MAX_WAITING = 64;
+/** Copies that wait or are being scored. */
+const MAX_OPEN = 64;
 /** Generous: what is slow must be measured as slow, not given up. */
 const SHADOW_DEADLINE_MS = 2_000;
 
 /**
- * Scores copies of a line's answered requests with the route's shadow, one at a time and after the answer. When too many
- * wait, further copies are dropped and counted; nothing of this ever holds up a request.
+ * Scores copies of a line's answered requests with the route's shadow, after the answer. When too many are open, further
+ * copies are dropped and counted; nothing of this ever holds up a request.
  */
 export class ShadowMirror {
   readonly #line: ServedLine;
   readonly #sums: HealthSums;
   readonly #metrics: GatewayMetrics;
-  readonly #waiting: MirroredRequest[] = [];
-  #draining: Promise<void> | null = null;
+  readonly #open = new Set<Promise<void>>();
   #closed = false;
 
   constructor(options: { line: ServedLine; sums: HealthSums; metrics: GatewayMetrics }) {
@@ -40,54 +42,50 @@ export class ShadowMirror {
     const { served, requestId } = request;
     if (this.#closed || served.shadow === null || !this.#line.leaseHolds(served)) return;
     if (userPoint(requestId, 'shadow') >= served.route.shadowShare) return;
-    if (this.#waiting.length >= MAX_WAITING) {
+    if (this.#open.size >= MAX_OPEN) {
       const variant = this.#variant(served);
       this.#sums.dropped(variant, Date.now());
       this.#metrics.shadowDropped.inc({ line: variant.line, version: String(variant.version) });
       return;
     }
-    this.#waiting.push(request);
-    this.#draining ??= this.#drain();
+    const scoring = this.#score(request).finally(() => this.#open.delete(scoring));
+    this.#open.add(scoring);
   }
 
-  /** Forgets what waits, and resolves when nothing is being scored. */
+  /** Takes no more, and resolves when nothing is being scored. */
   async close(): Promise<void> {
     this.#closed = true;
-    this.#waiting.length = 0;
-    await this.#draining;
+    await Promise.all(this.#open);
   }
 
-  async #drain(): Promise<void> {
-    let next: MirroredRequest | undefined;
-    while ((next = this.#waiting.shift()) !== undefined) {
-      // Requests that came in meanwhile go first.
-      await new Promise((resolve) => setImmediate(resolve));
-      await this.#score(next);
-    }
-    this.#draining = null;
-  }
-
-  async #score({ served, raw, stableScores, stableLatencyMs }: MirroredRequest): Promise<void> {
+  async #score({ served, features, stableScores, stableRunMs }: MirroredRequest): Promise<void> {
+    // The answer goes out first, and so do those of the requests that have come in meanwhile.
+    await new Promise((resolve) => setImmediate(resolve));
     const { shadow } = served;
     const wanted = (): boolean =>
       served.route.epoch === this.#line.served?.route.epoch && this.#line.leaseHolds(served);
-    if (shadow === null || !wanted()) return;
+    if (shadow === null || this.#closed || !wanted()) return;
     let startedMs = performance.now();
-    let scores: Float32Array | null = null;
+    let scored: Scoring | null = null;
     if (shadow.kind === 'loaded') {
       try {
         const { version } = shadow;
-        const rows = version.featurizer.featurize(raw);
+        const rows = features.rowsFor(version.featurizer);
         startedMs = performance.now();
-        scores = await version.score(rows, SHADOW_DEADLINE_MS);
+        scored = await version.score(rows, SHADOW_DEADLINE_MS);
       } catch {
         // Counted below: what it was does not matter, how often it happens does.
       }
     }
     // A shadow that was taken away while it scored may have failed for that reason alone.
     if (!wanted()) return;
-    const copy = { atMs: Date.now(), latencyMs: performance.now() - startedMs, scores, stableScores, stableLatencyMs };
-    this.#sums.mirrored(this.#variant(served), copy);
+    this.#sums.mirrored(this.#variant(served), {
+      atMs: Date.now(),
+      latencyMs: scored?.runMs ?? performance.now() - startedMs,
+      scores: scored?.scores ?? null,
+      stableScores,
+      stableLatencyMs: stableRunMs,
+    });
   }
 
   #variant({ route }: ServedRoute) {

@@ -15,7 +15,20 @@ export function shuffledOrder(requestId: string, count: number): number[] {
   return order;
 }
 
-/** The indices of `scores`, best first; equal scores keep the input's order. */
-export function rankedOrder(scores: Float32Array): number[] {
-  return Array.from(scores, (_, index) => index).sort((a, b) => (scores[b] ?? 0) - (scores[a] ?? 0));
+/** The indices of the `limit` best of `scores`, best first; equal scores keep the input's order. */
+export function rankedOrder(scores: Float32Array, limit = scores.length): number[] {
+  if (limit >= scores.length) {
+    return Array.from(scores, (_, index) => index).sort((a, b) => (scores[b] ?? 0) - (scores[a] ?? 0));
+  }
+  // The best so far, in order: each further one is put in its place, and the last falls off.
+  const best: number[] = [];
+  for (let index = 0; index < scores.length; index++) {
+    const score = scores[index] ?? 0;
+    let place = best.length;
+    while (place > 0 && (scores[best[place - 1] ?? 0] ?? 0) < score) place--;
+    if (place >= limit) continue;
+    if (best.length === limit) best.pop();
+    best.splice(place, 0, index);
+  }
+  return best;
 }

@@ -31,6 +31,13 @@ export type OpenedImpression =
     }
   | { kind: 'refused'; reason: string };
 
+/** An impression id: what clients send back. */
+export const impressionIdOf = (token: string, position: number): string => `${token}.${String(position)}`;
+
+/** What an impression is called in the event log: its id without all that the signature vouches for. */
+export const impressionKeyOf = (token: string, position: number): string =>
+  impressionIdOf(token.slice(token.lastIndexOf('.') + 1), position);
+
 export interface Tokens {
   /** The token of an answer; an impression id is the token, a dot and the position. */
   sign(token: AnswerToken): string;

@@ -24,11 +24,17 @@ export interface FeedbackEvent {
   eventTimeMs?: number;
 }
 
-const rankAnswer = z.object({
-  version: z.number(),
-  arm: z.string(),
-  items: z.array(z.object({ id: z.string(), impressionId: z.string() })),
-});
+const rankAnswer = z
+  .object({
+    version: z.number(),
+    arm: z.string(),
+    token: z.string(),
+    items: z.array(z.object({ id: z.string(), position: z.number() })),
+  })
+  .transform(({ version, arm, token, items }) => ({
+    ...{ version, arm },
+    items: items.map(({ id, position }) => ({ id, impressionId: `${token}.${String(position)}` })),
+  }));
 const feedbackAnswer = z.object({
   accepted: z.number(),
   duplicates: z.number(),

@@ -196,7 +196,7 @@ async function scoreBatch(model: ThreadedModel, rows: FeatureRows): Promise<(num
 /** Probabilities, or the words with which the model refused. @throws ModelTimeout */
 async function ask(model: ThreadedModel, rows: FeatureRows): Promise<Float32Array | string> {
   try {
-    return await model.score(rows, SCORE_WITHIN_MS);
+    return (await model.score(rows, SCORE_WITHIN_MS)).scores;
   } catch (error) {
     if (error instanceof ModelError && !(error instanceof ModelTimeout)) return error.message;
     throw error;

@@ -1,6 +1,6 @@
 /** One item of a served slate, as the gateway logs it. Times are Unix milliseconds on the line's event clock. */
 export interface ImpressionRecord {
-  /** The rank answer's token, a dot and the position: unique. */
+  /** The signature of the rank answer's token, a dot and the position: unique. */
   impressionId: string;
   requestId: string;
   line: string;

@@ -32,9 +32,19 @@ export interface EventLogStats {
   lastError: string | null;
 }
 
+/** Records of one time that are JSON already: each as it stands in the log, without its arrival time and the closing brace. */
+export interface EncodedRecords {
+  line: string;
+  eventTimeMs: number;
+  arrivedAtMs: number;
+  heads: readonly string[];
+}
+
 export interface EventLogWriter {
   /** Never blocks and never throws. */
   appendImpressions(records: readonly ImpressionRecord[]): void;
+  /** The same for records that are encoded; their event times are whole milliseconds. */
+  appendEncoded(kind: SegmentKind, records: EncodedRecords): void;
   appendFeedback(records: readonly FeedbackRecord[]): void;
   /** Seals what is buffered. Resolves also when that failed: the records stay buffered, `stats()` says why. */
   flush(): Promise<void>;
@@ -124,6 +134,20 @@ class SegmentWriter implements EventLogWriter {
 
   appendFeedback(records: readonly FeedbackRecord[]): void {
     for (const record of records) this.#append('feedback', record);
+  }
+
+  appendEncoded(kind: SegmentKind, { line, eventTimeMs, arrivedAtMs: arrived, heads }: EncodedRecords): void {
+    try {
+      if (this.#closed || this.#buffer.length + this.#sealing + heads.length > this.#maxBuffered)
+        throw new Error('no room');
+      const partition = partitionOf(wholeMs(eventTimeMs));
+      const arrivedAtMs = wholeMs(arrived);
+      for (const head of heads) this.#buffer.push({ kind, partition, line, arrivedAtMs, head });
+      this.#stats.appended[kind] += heads.length;
+      this.#newestArrival.set(line, Math.max(arrivedAtMs, this.#newestArrival.get(line) ?? 0));
+    } catch {
+      this.#stats.dropped += heads.length;
+    }
   }
 
   flush(): Promise<void> {

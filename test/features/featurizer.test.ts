@@ -53,6 +53,18 @@ test('what is logged is what the model was fed, rounded to float32 and without l
   expect(featurizer.loggedFeatures(rows, 1)).toMatchObject({ age: null, author: '0' });
 });
 
+test('what every object inherits is no value', () => {
+  const features: Feature[] = [
+    { kind: 'categorical', name: 'constructor', from: 'candidate', buckets: 11, dim: 2 },
+    { kind: 'numeric', name: 'proto', field: '__proto__', from: 'user', transform: 'none' },
+  ];
+  const rows = createFeaturizer(features, hash).featurize(raw({}));
+  expect([...rows.ids]).toEqual([0n]);
+  expect([...rows.dense]).toEqual([NaN]);
+  const given = JSON.parse('{"__proto__": 3}') as Record<string, unknown>;
+  expect([...createFeaturizer(features, hash).featurize({ ...raw({}), user: given }).dense]).toEqual([3]);
+});
+
 test.each([
   ['abc', 'the text "abc"'],
   [true, 'true'],

@@ -15,7 +15,8 @@ const CLICK_SLOPE = 1;
 
 const answerSchema = z.object({
   arm: z.string(),
-  items: z.array(z.object({ id: z.string(), impressionId: z.string() })),
+  token: z.string(),
+  items: z.array(z.object({ id: z.string(), position: z.number() })),
 });
 
 /** About 80 requests of 4 candidates a second, each with its clicks right after the answer. */
@@ -50,7 +51,7 @@ export function startTraffic({ url, line }: { url: string; line: string }): Test
       const xOf = new Map(candidates.map(({ id, features }) => [id, features.x]));
       const events = answer.items
         .filter(({ id }) => random() < 1 / (1 + Math.exp(-CLICK_SLOPE * (xOf.get(id) ?? 0))))
-        .map(({ impressionId }) => ({ impressionId, event: 'click' }));
+        .map(({ position }) => ({ impressionId: `${answer.token}.${String(position)}`, event: 'click' }));
       if (events.length > 0) await post(`${url}/v1/feedback`, { events });
     } catch {
       if (!stopped) stats.failed += 1;

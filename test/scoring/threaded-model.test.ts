@@ -23,7 +23,7 @@ test('requests sent at once are answered each with its own scores, and the rows 
   const model = await start('rising');
   const requests = Array.from({ length: 20 }, (_, index) => rowsOf(index / 10, -1));
   const answers = await Promise.all(requests.map((rows) => model.score(rows, 10_000)));
-  const firsts = answers.map((scores) => scores[0] ?? NaN);
+  const firsts = answers.map(({ scores }) => scores[0] ?? NaN);
   expect(firsts).toEqual(firsts.toSorted((a, b) => a - b));
   expect(new Set(firsts).size).toBe(20);
   expect(requests[3]?.dense).toEqual(Float32Array.of(0.3, -1));
@@ -44,10 +44,37 @@ test('NaN is an error of the version', async () => {
   );
 });
 
+test('of requests that are scored together each has its own error', async () => {
+  const model = await start('throwing');
+  const idOf = (index: number): bigint => (index === 4 ? 9n : BigInt(index % 2));
+  const requests = Array.from({ length: 9 }, (_, index) => {
+    const ids = BigInt64Array.of(idOf(index), idOf(index));
+    return model.score({ count: 2, ids, dense: new Float32Array(0) }, 10_000).then(({ scores }) => [...scores], String);
+  });
+  const answers = await Promise.all(requests);
+  expect(answers[4]).toContain('version 7 of "feed": the model threw while scoring 2 rows');
+  const others = answers.filter((_, index) => index !== 4);
+  expect(others).toEqual([0, 1, 2, 3, 5, 6, 7, 8].map((index) => (index % 2 === 0 ? [0.25, 0.25] : [0.75, 0.75])));
+});
+
+test('a request of more rows than a batch has room for is scored whole, and those beside it', async () => {
+  const model = await start('rising');
+  const many = Array.from({ length: 3_000 }, (_, index) => index / 1_000);
+  const [before, large, after] = await Promise.all([
+    model.score(rowsOf(1), 10_000),
+    model.score(rowsOf(...many), 10_000),
+    model.score(rowsOf(2), 10_000),
+  ]).then((answers) => answers.map(({ scores }) => scores) as [Float32Array, Float32Array, Float32Array]);
+  expect(large).toHaveLength(3_000);
+  expect([large[1_000], large[2_000]]).toEqual([before[0], after[0]]);
+  expect([...large]).toEqual([...large].toSorted((a, b) => a - b));
+  expect(model.waitingMs()).toBe(0);
+});
+
 test('a model that hangs keeps neither its caller nor this thread', async () => {
   const model = await start('slow');
   await expect(model.score(rowsOf(MANY_TURNS), 5)).rejects.toThrow(ModelTimeout);
-  expect([...(await model.score(rowsOf(1), 30_000))]).toEqual([0.5]);
+  expect([...(await model.score(rowsOf(1), 30_000)).scores]).toEqual([0.5]);
 });
 
 test('with too much waiting further requests are refused at once', async () => {
@@ -57,6 +84,16 @@ test('with too much waiting further requests are refused at once', async () => {
   await expect(model.score(rowsOf(1), 30_000)).rejects.toThrow('2 requests wait for it already');
   await expect(first).rejects.toThrow('no answer within 1 ms');
   await expect(second).rejects.toThrow(ModelTimeout);
+});
+
+test('what a request cost is its share of the run, not what it waited for', async () => {
+  const model = await start('slow');
+  const [slow, quick] = await Promise.all([
+    model.score(rowsOf(MANY_TURNS / 10), 30_000),
+    new Promise((resolve) => setTimeout(resolve, 5)).then(() => model.score(rowsOf(1), 30_000)),
+  ]);
+  expect(slow.runMs).toBeGreaterThan(0);
+  expect(quick.runMs).toBeLessThan(slow.runMs);
 });
 
 test('what waits when a model is closed is refused', async () => {

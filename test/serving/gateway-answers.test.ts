@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { loadFeatureHash } from '../../features/feature-id.ts';
+import { impressionKeyOf } from '../../serving/tokens.ts';
 import { nth } from './nth.ts';
 import { LINE, rankRequest, until, World } from './world.ts';
 
@@ -53,7 +54,9 @@ test('the served slate is logged with the numbers that were fed, and counted', a
 
   const hash = await loadFeatureHash();
   const logged = await world.impressions();
-  expect(logged.map(({ impressionId }) => impressionId)).toEqual(answer.items.map(({ impressionId }) => impressionId));
+  expect(logged.map(({ impressionId }) => impressionId)).toEqual(
+    answer.items.map(({ position }) => impressionKeyOf(answer.token, position)),
+  );
   expect(logged[1]).toMatchObject({
     ...{ requestId: answer.requestId, line: LINE, userId: 'u1', itemId: 'item-1', position: 1, version },
     ...{ arm: 'stable', propensity: 1, score: answer.items[1]?.score },

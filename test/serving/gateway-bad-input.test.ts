@@ -21,6 +21,11 @@ test('a bad request is answered with 4xx, the field and what was expected, and n
     [{ candidates: [{ id: 3 }] }, 400, /candidates\[0\]\.id: .*expected string/, 'candidates[0].id'],
     [{ candidates: [{ id: 'a' }, { id: 'a' }] }, 400, /candidates\[1\]\.id: "a" is listed twice/, 'candidates[1].id'],
     [{ candidates: Array.from({ length: 501 }, (_, id) => ({ id: String(id) })) }, 400, /at most 500 candidates/],
+    [{ candidates: [{ id: 'a', features: 5 }] }, 400, /candidates\[0\]\.features: .*expected record/],
+    [{ candidates: [{ id: 'a', position: 1 }] }, 400, /candidates\[0\]: .*position/],
+    [{ userId: 'u'.repeat(257) }, 400, /userId: /, 'userId'],
+    [{ limit: 1.5 }, 400, /limit: /, 'limit'],
+    [{ deadlineMs: 0 }, 400, /deadlineMs: /, 'deadlineMs'],
     [{ userId: 7 }, 400, /userId: .*expected string/, 'userId'],
     [{ limit: 0 }, 400, /limit: /, 'limit'],
     [{ candidate: [] }, 400, /candidate/],
@@ -40,7 +45,10 @@ test('a bad request is answered with 4xx, the field and what was expected, and n
     if (path !== undefined) expect(answer.body.path).toBe(path);
     expect(JSON.stringify(answer.body)).not.toContain('.ts:');
   }
-  expect(await gateway.post('/v1/rank', '{"line":')).toMatchObject({ status: 400 });
+  expect(await gateway.post('/v1/rank', '{"line":')).toMatchObject({
+    status: 400,
+    body: { error: 'the request body is not JSON' },
+  });
   expect(await gateway.post('/v1/ranks', {})).toMatchObject({
     status: 404,
     body: { error: expect.stringContaining('POST /v1/rank') as string },

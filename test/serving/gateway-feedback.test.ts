@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { createTokens, type AnswerToken } from '../../serving/tokens.ts';
+import { createTokens, impressionKeyOf, type AnswerToken } from '../../serving/tokens.ts';
 import { setEventClock } from '../../store/event-clock.ts';
 import { nth } from './nth.ts';
 import { KEY, LINE, World } from './world.ts';
@@ -38,7 +38,7 @@ test('a click finds its version and arm on any gateway, in the bucket of its imp
   const { rows } = await world.database.db.query('select distinct bucket_at from health_sums');
   expect(rows).toHaveLength(1);
   expect(await world.feedback()).toMatchObject([
-    { impressionId: clicked.impressionId, line: LINE, event: 'click', value: null },
+    { impressionId: impressionKeyOf(answer.token, 1), line: LINE, event: 'click', value: null },
   ]);
 });
 

@@ -5,6 +5,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { RankAnswer } from '../../serving/ranker.ts';
+import { impressionKeyOf } from '../../serving/tokens.ts';
 import { KEY, rankRequest, until, World } from './world.ts';
 
 let world: World;
@@ -87,7 +88,7 @@ test('a gateway that is told to stop answers what is open, and loses neither log
   const answers = (await Promise.all(asked)).filter((answer) => answer !== null);
   expect(answers.length).toBeGreaterThan(0);
   expect(await ended).toEqual([0, null]);
-  const answered = answers.flatMap(({ items }) => items.map(({ impressionId }) => impressionId));
+  const answered = answers.flatMap(({ token, items }) => items.map(({ position }) => impressionKeyOf(token, position)));
   const logged = (await world.impressions()).map(({ impressionId }) => impressionId);
   expect(logged.toSorted()).toEqual(answered.toSorted());
   const sums = Object.values(await world.sums());

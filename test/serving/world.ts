@@ -7,6 +7,7 @@ import { expect, vi } from 'vitest';
 import { lineConfigSchema, type LineConfig, type LineConfigInput } from '../../config/schema.ts';
 import type { FeedbackRecord, ImpressionRecord } from '../../data/event-log/records.ts';
 import type { RankAnswer } from '../../serving/ranker.ts';
+import { impressionIdOf } from '../../serving/tokens.ts';
 import { startGateway, type Gateway, type GatewayOptions } from '../../serving/gateway.ts';
 import { openLocalArtifacts, type ArtifactStore } from '../../store/artifacts.ts';
 import { claimCycle } from '../../store/cycles.ts';
@@ -73,7 +74,8 @@ export class World {
       sealEveryMs: 50,
       // Deadlines are for the tests that are about them: this machine may be busy.
       canaryDeadlineMs: 20_000,
-      stableDeadlineMs: 20_000,
+      deadlineMs: 40_000,
+      shedAfterMs: 20_000,
       logger: pino({ level: 'silent' }),
       ...options,
     });
@@ -208,6 +210,9 @@ export interface HealthTotals {
   dropped: number;
 }
 
+/** A rank answer, its items with the impression ids that clients make of it. */
+export type Slate = Omit<RankAnswer, 'items'> & { items: (RankAnswer['items'][number] & { impressionId: string })[] };
+
 /** One gateway, by its HTTP interface. */
 export class Client {
   readonly url: string;
@@ -241,10 +246,11 @@ export class Client {
   }
 
   /** Ranks candidates named by their quality, for a user. */
-  async rank(userId: string, qualities: readonly (number | null)[] = [1, 2], more: object = {}): Promise<RankAnswer> {
+  async rank(userId: string, qualities: readonly (number | null)[] = [1, 2], more: object = {}): Promise<Slate> {
     const { status, body } = await this.post<RankAnswer>('/v1/rank', { ...rankRequest(userId, qualities), ...more });
     expect({ status, body }).toMatchObject({ status: 200 });
-    return body;
+    const items = body.items.map((item) => ({ ...item, impressionId: impressionIdOf(body.token, item.position) }));
+    return { ...body, items };
   }
 
   async click(

@@ -36,6 +36,8 @@ export async function startStandInGateway(): Promise<StandInGateway> {
       }),
   };
 
+  const shown = new Map<string, string>();
+
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
@@ -55,17 +57,19 @@ export async function startStandInGateway(): Promise<StandInGateway> {
       version: 1,
       arm: 'stable',
       epoch: 1,
-      items: items.map(({ id }, index) => ({
-        id,
-        score: 0.5,
-        position: index,
-        impressionId: `${body.requestId}.${id}`,
-      })),
+      token: body.requestId,
+      items: items.map(({ id }, position) => {
+        shown.set(`${body.requestId}.${String(position)}`, `${body.requestId}.${id}`);
+        return { id, score: 0.5, position };
+      }),
     };
   }
 
   function takeFeedback({ events }: { events: FeedbackEvent[] }): unknown {
-    gateway.feedback.push(...events);
+    // By item, which is what tests ask about.
+    gateway.feedback.push(
+      ...events.map((event) => ({ ...event, impressionId: shown.get(event.impressionId) ?? event.impressionId })),
+    );
     return { accepted: events.length, duplicates: 0, refused: [] };
   }
 
