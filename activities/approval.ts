@@ -4,6 +4,7 @@ import { transaction } from '../store/database.ts';
 import { recordDecision } from '../store/decisions.ts';
 import { enqueueAlert } from '../store/outbox.ts';
 import type { Alert, CycleRecord } from '../store/types.ts';
+import { alertFigures } from './alert-figures.ts';
 import { runUrl } from './cycle-alert.ts';
 import type { RolloutDependencies } from './dependencies.ts';
 
@@ -89,12 +90,13 @@ function alertOf(
   deps: Pick<RolloutDependencies, 'uiUrl'>,
   cycle: CycleRecord,
   { version, until, gate }: ApprovalRequest,
-): Pick<Alert, 'page' | 'line' | 'fields' | 'url'> {
+): Pick<Alert, 'page' | 'line' | 'fields' | 'url' | 'kind'> {
   const url = runUrl(deps.uiUrl, cycle);
   return {
     page: false,
     line: cycle.line,
-    fields: { version, champion: cycle.stableAtStart, verdict: gate.kind, until },
+    kind: 'approval',
+    fields: { version, champion: cycle.stableAtStart, verdict: gate.kind, ...alertFigures(gate.reasons), until },
     ...(url === null ? {} : { url }),
   };
 }

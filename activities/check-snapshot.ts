@@ -42,7 +42,11 @@ export async function checkSnapshot(
   const asReasons = (status: string): Reason[] =>
     report.results
       .filter((result) => result.status === status)
-      .map(({ check, message, numbers }) => ({ code: check, message, numbers }));
+      .map(({ check, message, numbers, threshold }) => ({
+        code: check,
+        message,
+        numbers: { ...threshold, ...numbers },
+      }));
   return {
     verdict: report.verdict,
     reasons: asReasons('block'),

@@ -7,7 +7,7 @@ import { endCycle, savePhases } from './end-cycle.ts';
 import { evaluateChallenger } from './evaluate-challenger.ts';
 import { extendHoldout } from './extend-holdout.ts';
 import { askForApproval, recordApproval } from './approval.ts';
-import { reportLateRollback } from './late-rollback.ts';
+import { reportLateRollback, reportRollbackConfirmed } from './late-rollback.ts';
 import { promote } from './promote.ts';
 import { readShadow } from './read-shadow.ts';
 import { readTriggers } from './read-triggers.ts';
@@ -36,6 +36,7 @@ export const createRolloutActivities = (deps: RolloutDependencies) =>
     rollback,
     confirmRoute,
     reportLateRollback,
+    reportRollbackConfirmed,
     endCycle,
     savePhases,
     askForApproval,

@@ -87,7 +87,7 @@ export async function trainChallenger(
 /** What is left over costs room only: no training fails for it. */
 async function cleanUp(deps: GpuDependencies, problem: string, work: () => Promise<unknown>): Promise<void> {
   await work().catch((error: unknown) => {
-    deps.logger.warn({ error }, problem);
+    deps.logger.warn({ err: error }, problem);
   });
 }
 
@@ -240,7 +240,7 @@ class Training {
     this.#copies.saw(line);
     // Once an attempt: what counts is which one saved the checkpoint that lies there.
     this.#marking ??= markCheckpointed(this.#folder, this.#attemptAtMs).catch((error: unknown) => {
-      this.#deps.logger.warn({ error, cycleId: this.#input.cycleId }, 'a checkpoint could not be marked');
+      this.#deps.logger.warn({ err: error, cycleId: this.#input.cycleId }, 'a checkpoint could not be marked');
     });
   }
 

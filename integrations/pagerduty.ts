@@ -1,11 +1,13 @@
+import { createHash } from 'node:crypto';
 import type { AlertChannel } from '../store/outbox.ts';
 import type { Alert } from '../store/types.ts';
+import { cut, headline } from './alert-text.ts';
 import { postAlert } from './post-alert.ts';
 
 export const PAGERDUTY_EVENTS_URL = 'https://events.pagerduty.com/v2/enqueue';
 
-/** Limits of the Events API v2. */
-const MAX = { summary: 1_024, dedupKey: 255 } as const;
+/** Limits of the Events API v2; of the text what keeps an event far below 512 KB. */
+const MAX = { summary: 1_024, dedupKey: 255, text: 20_000 } as const;
 
 /** Alerts that must wake somebody (`page`), by PagerDuty Events v2. Others it takes without sending them. */
 export function createPagerDutyChannel({
@@ -32,21 +34,34 @@ export function createPagerDutyChannel({
   };
 }
 
-/** The event of an alert, but for the routing key. The same `dedupKey` is the same incident, however often it is sent. */
-export function pagerDutyEvent({ dedupKey, severity, line, title, text, fields, url }: Alert): Record<string, unknown> {
+/**
+ * The event of an alert, but for the routing key. The alerts of one incident share its key: PagerDuty keeps one incident for
+ * them, which a later alert updates and its resolution closes.
+ */
+export function pagerDutyEvent(alert: Alert): Record<string, unknown> {
+  const { dedupKey, severity, line, text, fields, url, kind, incident } = alert;
+  const key = { dedup_key: shortKey(incident?.key ?? dedupKey) };
+  if (incident?.action === 'resolve') return { event_action: 'resolve', ...key };
   return {
     event_action: 'trigger',
-    dedup_key: dedupKey.slice(0, MAX.dedupKey),
+    ...key,
     client: 'Freshet',
     ...(url === undefined ? {} : { client_url: url, links: [{ href: url, text: 'Open the run' }] }),
     payload: {
-      summary: `${line}: ${title}`.slice(0, MAX.summary),
+      summary: cut(headline(alert), MAX.summary),
       source: `freshet/${line}`,
       severity,
       component: line,
       group: 'freshet',
-      class: 'model line',
-      custom_details: { ...fields, text },
+      class: kind ?? 'model line',
+      custom_details: { ...fields, text: cut(text, MAX.text), alert: dedupKey },
     },
   };
+}
+
+/** Keys that are cut would name another incident. */
+function shortKey(key: string): string {
+  if (key.length <= MAX.dedupKey) return key;
+  const hash = createHash('sha256').update(key).digest('hex');
+  return `${key.slice(0, MAX.dedupKey - hash.length - 1)}/${hash}`;
 }

@@ -201,6 +201,9 @@ async function takeOver(tx: Transaction, { cycle, claim }: { cycle: CycleRecord;
       epoch: route.epoch,
       ...(cycle.candidate && { candidate: cycle.candidate }),
     },
+    kind: 'takenOver',
+    // Any cycle that ends by itself shows that cycles end again.
+    incident: { action: 'open', key: `${line}/takenOver`, stage: 0 },
   });
 }
 

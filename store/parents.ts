@@ -82,7 +82,11 @@ export async function challengerDescent(
     : { ...asDescent(row), ...challenger };
 }
 
-/** What a cycle that finds `stable` in force trains its challenger from. Only lines with a taint pay for their history. */
+/**
+ * What a cycle that finds `stable` in force trains its challenger from. The stable may be the parent whatever became of it
+ * before: by itself no rollback returns to a version that was rolled back, so one that is stable again was named by a person.
+ * Only lines with a taint pay for their history.
+ */
 export async function parentFor(
   db: Queryable,
   { line, stable }: { line: string; stable: number },

@@ -172,6 +172,7 @@ async function alertIfServing(tx: Transaction, taint: Taint, impact: TaintImpact
       : `Version ${String(stable)} serves and ${describeContamination(serving)}. ${rollbackAdvice(impact)}`;
   await enqueueAlert(tx, {
     dedupKey: `${line}/taint/${String(taint.id)}`,
+    kind: 'taint',
     severity: 'warning',
     page: false,
     line,

@@ -129,4 +129,13 @@ export interface Alert {
   fields: Record<string, string | number>;
   /** Link to the run in the Temporal UI. */
   url?: string;
+  /** What kind of event it is, the same for every line: `skipped`. */
+  kind?: string;
+  /** The lasting problem that it is about. Left out: the alert stands alone. */
+  incident?: IncidentRef;
+  /** Ends the line's open incidents of earlier stages than this one: a cycle got past them. */
+  resolvesBefore?: number;
 }
+
+/** `key` is the same for the same problem of a line; `stage` says how far cycles come that have it. */
+export type IncidentRef = { action: 'open'; key: string; stage: number } | { action: 'resolve'; key: string };

@@ -226,10 +226,11 @@ async function rollBack(context: CycleContext, ending: Extract<Ending, { who: st
     sleep(Math.max(1, deadlineMs - decidedAtMs), { summary: 'rollback deadline' }).then(() => false),
   ]);
   if (inTime) return false;
-  await compensation.reportLateRollback.executeWithOptions({ summary: 'page, pause the schedule' }, [
-    { cycleId, line, workflowId, runId, version, deadlineMs: rollbackDeadline },
-  ]);
+  const late = { cycleId, line, workflowId, runId, version, deadlineMs: rollbackDeadline };
+  await compensation.reportLateRollback.executeWithOptions({ summary: 'page, pause the schedule' }, [late]);
   await confirmed;
+  const tookMs = Date.now() - (ending.firstFailedCheckAtMs ?? decidedAtMs);
+  await compensation.reportRollbackConfirmed.executeWithOptions({ summary: 'end the page' }, [{ ...late, tookMs }]);
   return true;
 }
 

@@ -5,6 +5,7 @@ import type { Command } from 'commander';
 import { scheduleId } from '../../config/names.ts';
 import { openCycle } from '../../store/cycles.ts';
 import type { Database } from '../../store/database.ts';
+import { undeliveredAlerts, type UndeliveredAlerts } from '../../store/deliveries.ts';
 import { listLines } from '../../store/lines.ts';
 import { isSupportedNode, OLDEST_NODE } from '../requirements.mjs';
 import { parseSigningKeys } from '../../serving/signing-keys.ts';
@@ -17,6 +18,7 @@ import { SEARCH_ATTRIBUTES } from '../stack/temporal-server.ts';
 import { readTokenKeys } from '../stack/token-keys.ts';
 import type { Access } from './access.ts';
 import { runs, table } from './run-command.ts';
+import { undeliveredInWords } from './undelivered-alerts.ts';
 
 export interface Finding {
   check: string;
@@ -88,11 +90,17 @@ async function checkServers(access: Access): Promise<Finding[]> {
   const temporal = await attempt('temporal', () => checkTemporal(access));
   const postgres = await attempt('postgres', () => checkPostgres(access));
   if (postgres.status === 'fail') return [temporal, postgres];
+  const alerts = await attempt('alerts', async () => describeAlerts(await undeliveredAlerts(await access.database())));
   const lines =
     temporal.status === 'fail'
       ? []
       : await checkLines(access).catch((error: unknown) => [fail('lines', messageOf(error))]);
-  return [temporal, { ...postgres, message: `${new URL(databaseUrl).host}: ${postgres.message}` }, ...lines];
+  return [temporal, { ...postgres, message: `${new URL(databaseUrl).host}: ${postgres.message}` }, alerts, ...lines];
+}
+
+function describeAlerts(undelivered: UndeliveredAlerts): Finding {
+  const problems = undeliveredInWords(undelivered);
+  return problems.length === 0 ? ok('alerts', 'none waits') : warn('alerts', problems.join('; '));
 }
 
 async function checkTemporal(access: Access): Promise<Finding> {

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Client, type WorkflowHandle, WorkflowNotFoundError, WorkflowUpdateFailedError } from '@temporalio/client';
 import { type Command, InvalidArgumentError } from 'commander';
+import { resolveVersion } from '../../store/aliases.ts';
 import { openCycle, readCycle } from '../../store/cycles.ts';
 import type { Database } from '../../store/database.ts';
 import { readLine } from '../../store/lines.ts';
@@ -17,7 +18,11 @@ import {
   rejectUpdate,
   resumeSignal,
 } from '../../workflows/messages.ts';
+import { messageOf } from '../stack/say.ts';
+import type { Access } from './access.ts';
 import { type CommandResult, defaultWho, runs } from './run-command.ts';
+
+const SIGNAL_TIMEOUT_MS = 3_000;
 
 const SIGNALS = [
   {
@@ -63,19 +68,24 @@ export function registerOperatorCommands(program: Command): void {
         .description('put the previous version back and wait until every gateway has it')
         .argument('<line>'),
     )
-      .option('--to <version>', 'the version to go back to, instead of the one before; implies --direct', versionNumber)
+      .option('--to <version>', 'the version to go back to, by number or alias, instead of the one before')
       .option('--direct', 'write the route without asking the running cycle: works without Temporal'),
     {
-      example: 'rollback news-feed --reason "clicks fell after the last promotion"',
-      work: async (access, line: string, options: Signed & { to?: number; direct?: boolean }) => {
+      example: 'rollback news-feed --to 11 --reason "clicks fell after the last promotion"',
+      work: async (access, line: string, { who, reason, to, direct }: Signed & { to?: string; direct?: boolean }) => {
         const db = await access.database();
         await readLine(db, line);
+        const signed = { who, reason };
         const cycle = await openCycle(db, line);
-        if (options.direct !== true && options.to === undefined && cycle !== null) {
-          const temporal = await access.temporal();
-          return rollBackCycle(db, { cycle, temporal, signed: options });
+        if (direct !== true && to === undefined && cycle !== null) {
+          const temporal = await reachTemporal(access, line);
+          return rollBackCycle(db, { cycle, temporal, signed });
         }
-        return rollBackDirectly(db, { line, ...options });
+        const toVersion = to === undefined ? undefined : await resolveVersion(db, { line, version: to });
+        const rolledBack = await rollBackDirectly(db, { line, toVersion, signed });
+        // The cycle is closed; told so, it ends now and not at its next write.
+        if (direct !== true && cycle !== null) await endRun(access, { cycle, signed });
+        return rolledBack;
       },
     },
   );
@@ -116,6 +126,24 @@ async function runningCycle(
   const cycle = await openCycle(db, line);
   if (cycle === null) throw new Error(`no cycle of ${line} is running; "freshet status ${line}" shows the last ones`);
   return { cycle, handle: temporal.workflow.getHandle(cycle.workflowId, cycle.runId) };
+}
+
+/** @throws Error that says how to roll back without Temporal. */
+async function reachTemporal(access: Access, line: string): Promise<Client> {
+  return access.temporal().catch((error: unknown) => {
+    throw new Error(`${messageOf(error)}. Without Temporal: freshet rollback ${line} --direct --reason "..."`);
+  });
+}
+
+/** Best effort: the route is written, and the run's own writes are refused. */
+async function endRun(access: Access, { cycle, signed }: { cycle: CycleRecord; signed: Signed }): Promise<void> {
+  try {
+    const temporal = await access.temporal();
+    const handle = temporal.workflow.getHandle(cycle.workflowId, cycle.runId);
+    await temporal.withDeadline(Date.now() + SIGNAL_TIMEOUT_MS, () => handle.signal(forceRollbackSignal, signed));
+  } catch {
+    // It finds out by itself.
+  }
 }
 
 async function reaching<T>(cycle: CycleRecord, message: Promise<T>): Promise<T> {
@@ -172,14 +200,18 @@ async function rollBackCycle(
   });
 }
 
-async function rollBackDirectly(db: Database, options: Signed & { line: string; to?: number }): Promise<CommandResult> {
-  const { line, to, who, reason } = options;
+async function rollBackDirectly(
+  db: Database,
+  of: { line: string; toVersion: number | undefined; signed: Signed },
+): Promise<CommandResult> {
+  const { line, toVersion } = of;
+  const { who, reason } = of.signed;
   const startedAt = Date.now();
   const { config } = await readLine(db, line);
   const key = `${line}/operator-rollback/${randomUUID()}`;
   const rolledBack = await operatorRollback(db, {
     line,
-    ...(to === undefined ? {} : { toVersion: to }),
+    ...(toVersion === undefined ? {} : { toVersion }),
     who,
     why: reason,
     effectKey: key,
@@ -190,7 +222,8 @@ async function rollBackDirectly(db: Database, options: Signed & { line: string; 
       line,
       title: `${line} was rolled back by ${who}`,
       text: reason,
-      fields: to === undefined ? { who } : { who, version: to },
+      fields: { who },
+      kind: 'operatorRollback',
     },
   });
   const { route, from, closedCycle } = rolledBack;

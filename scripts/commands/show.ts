@@ -4,6 +4,8 @@ import { readTriggers } from '../../activities/read-triggers.ts';
 import { scheduleId } from '../../config/names.ts';
 import { decideTriggers, type TriggerDecision } from '../../policy/triggers.ts';
 import { listCycles, openCycle } from '../../store/cycles.ts';
+import { undeliveredAlerts, type UndeliveredAlerts } from '../../store/deliveries.ts';
+import { type Incident, openIncidents } from '../../store/incidents.ts';
 import { readLine } from '../../store/lines.ts';
 import { currentRoute } from '../../store/routes.ts';
 import type { CycleRecord, Route } from '../../store/types.ts';
@@ -14,6 +16,7 @@ import { describeRoute } from '../registry/describe-route.ts';
 import { messageOf } from '../stack/say.ts';
 import type { Access } from './access.ts';
 import { runs, table, time } from './run-command.ts';
+import { undeliveredInWords } from './undelivered-alerts.ts';
 
 /** A worker that does not answer must not keep an operator waiting. */
 const QUERY_TIMEOUT_MS = 5_000;
@@ -46,10 +49,12 @@ export function registerShowCommands(program: Command): void {
       work: async (access, line: string, { cycles: limit }: { cycles: number }) => {
         const db = await access.database();
         const record = await readLine(db, line);
-        const [route, open, cycles] = await Promise.all([
+        const [route, open, cycles, incidents, undelivered] = await Promise.all([
           currentRoute(db, line),
           openCycle(db, line),
           listCycles(db, { line, limit }),
+          openIncidents(db, line),
+          undeliveredAlerts(db, { line }),
         ]);
         const temporal = await askTemporal(access, { line, open });
         const data = {
@@ -63,8 +68,10 @@ export function registerShowCommands(program: Command): void {
               : { cycleId: open.cycleId, workflowId: open.workflowId, runId: open.runId, phases: open.phases },
           temporal,
           cycles: cycles.map(({ config: _config, ...cycle }) => cycle),
+          incidents,
+          alerts: undelivered,
         };
-        return { data, text: describeStatus({ route, open, cycles, temporal }) };
+        return { data, text: describeStatus({ route, open, cycles, temporal, incidents, undelivered }) };
       },
     },
   );
@@ -106,8 +113,10 @@ function describeStatus(of: {
   open: CycleRecord | null;
   cycles: CycleRecord[];
   temporal: TemporalView;
+  incidents: Incident[];
+  undelivered: UndeliveredAlerts;
 }): string {
-  const { route, open, cycles, temporal } = of;
+  const { route, open, cycles, temporal, incidents, undelivered } = of;
   const lines = [
     `serving   ${describeRoute(route)}`,
     `since     ${time(route.at)}, by ${route.who}: ${route.why}`,
@@ -117,6 +126,8 @@ function describeStatus(of: {
     ...(temporal.cycle?.waitingForRows == null ? [] : [`waits     ${describeWait(temporal.cycle.waitingForRows)}`]),
     `schedule  ${describeSchedule(temporal)}`,
     ...describeTriggers(temporal.triggers),
+    ...incidents.map(({ title, openedAt }) => `incident  ${title}, since ${time(openedAt)}`),
+    ...undeliveredInWords(undelivered).map((problem) => `alerts    ${problem}`),
   ];
   if (temporal.problem !== null) lines.push(`note      ${temporal.problem}`);
   const ended = cycles.filter((cycle) => cycle.closedAt !== null);

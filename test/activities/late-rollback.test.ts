@@ -3,14 +3,17 @@ import type { AddressInfo } from 'node:net';
 import { Client, Connection } from '@temporalio/client';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { reportLateRollback } from '../../activities/late-rollback.ts';
+import { reportLateRollback, reportRollbackConfirmed } from '../../activities/late-rollback.ts';
 import { applySchedule } from '../../activities/schedule.ts';
 import type { RolloutDependencies } from '../../activities/dependencies.ts';
 import { scheduleId } from '../../config/names.ts';
 import { openDatabase } from '../../store/database.ts';
+import { openIncidents } from '../../store/incidents.ts';
 import { pendingAlerts } from '../../store/outbox.ts';
+import { registerProcess } from '../../store/processes.ts';
 import type { Alert } from '../../store/types.ts';
 import { createTestDatabase, type TestDatabase } from '../rig/database.ts';
+import { LINE, lineWithCandidate } from '../store/stage.ts';
 
 let database: TestDatabase;
 let connection: Connection;
@@ -56,6 +59,31 @@ describe('a rollback that is not confirmed in time', () => {
     expect(pending?.alert.url).toBe('http://ui/namespaces/default/workflows/w/r');
     expect(direct).toEqual([]);
     expect((await client.schedule.getHandle(scheduleId(line)).describe()).state.paused).toBe(true);
+  });
+
+  it('says who has not confirmed, and ends the page once all have', async () => {
+    const own = await createTestDatabase();
+    try {
+      await lineWithCandidate(own.db, { cycleId: 'c' });
+      await registerProcess(own.db, { processId: 'gateway-2', line: LINE, boot: 'b' });
+      const late = { ...input, cycleId: 'c', line: LINE };
+      await reportLateRollback(dependencies(own.db, []), late);
+      const paged = (await pendingAlerts(own.db)).at(-1)?.alert;
+      expect(paged?.fields).toMatchObject({ version: 7, stable: 1, observed: '1 not confirmed: gateway-2' });
+      expect(await openIncidents(own.db, LINE)).toMatchObject([{ key: 'c/late', paged: true }]);
+
+      for (let tries = 0; tries < 2; tries += 1) {
+        await reportRollbackConfirmed(dependencies(own.db, []), { ...late, tookMs: 240_400 });
+      }
+
+      expect(await openIncidents(own.db, LINE)).toEqual([]);
+      const resolutions = (await pendingAlerts(own.db)).filter(({ alert }) => alert.incident?.action === 'resolve');
+      expect(resolutions.map(({ alert }) => alert)).toMatchObject([
+        { page: true, incident: { key: 'c/late' }, fields: { observed: 'confirmed after 240 s' } },
+      ]);
+    } finally {
+      await own.drop();
+    }
   });
 
   it('pages directly, under the same key, when Postgres is gone', async () => {

@@ -47,7 +47,7 @@ describe('Slack', () => {
         body: {
           text: '[critical] news-feed: Version 7 was rolled back',
           blocks: [
-            { type: 'header', text: { type: 'plain_text', text: 'Version 7 was rolled back' } },
+            { type: 'header', text: { type: 'plain_text', text: '🚨 Version 7 was rolled back', emoji: true } },
             {
               type: 'section',
               text: { type: 'mrkdwn', text: 'The canary had a larger log loss than stable &lt;5 %&gt; &amp; more.' },
@@ -100,6 +100,24 @@ describe('Slack', () => {
     expect(texts[2]?.text).toHaveLength(2_000);
   });
 
+  it('shows on a phone what was found and what was expected, and the first of many reasons', () => {
+    const fields = { stableAtStart: 6, observed: 'rate 4 %', expected: 'at most 1 %' };
+    const text = Array.from({ length: 30 }, (_, index) => `reason ${String(index)} ${'x'.repeat(900)}`).join('\n');
+    const message = slackMessage({ ...alert, title: 'news-feed rolled back (version 7)', text, fields });
+    expect(message.text).toBe('[critical] news-feed rolled back (version 7): rate 4 %, expected at most 1 %');
+    const [, reasons, figures] = message.blocks;
+    const shown = reasons !== undefined && 'text' in reasons ? reasons.text.text.split('\n') : [];
+    expect(shown).toHaveLength(7);
+    expect(shown.at(-1)).toBe('and 24 more');
+    expect(shown[0]).toHaveLength(400);
+    expect(JSON.stringify(figures)).toContain('*stable at start*\\n6');
+  });
+
+  it('says of a resolution that it is one', () => {
+    const resolved: Alert = { ...alert, severity: 'info', incident: { action: 'resolve', key: 'k' } };
+    expect(JSON.stringify(slackMessage(resolved).blocks[0])).toContain('✅');
+  });
+
   it('can not be made to notify a whole channel by a value', () => {
     expect(
       JSON.stringify(
@@ -132,11 +150,38 @@ describe('PagerDuty', () => {
             component: 'news-feed',
             group: 'freshet',
             class: 'model line',
-            custom_details: { ...alert.fields, text: alert.text },
+            custom_details: { ...alert.fields, text: alert.text, alert: 'cycle-7/rollback' },
           },
         },
       },
     ]);
+  });
+
+  it('gets one incident for the alerts about one problem, and its resolution', async () => {
+    const { url, received } = await receiver(() => ({ status: 202 }));
+    const key = 'news-feed/skipped/volume';
+    const about = { ...alert, title: 'news-feed skipped a cycle', kind: 'skipped' };
+    const skipped = (dedupKey: string): Alert => ({ ...about, dedupKey, incident: { action: 'open', key, stage: 1 } });
+    await pagerDuty(url).deliver(skipped('c1/skipped'));
+    await pagerDuty(url).deliver(skipped('c2/skipped'));
+    await pagerDuty(url).deliver({ ...about, dedupKey: 'over', incident: { action: 'resolve', key } });
+    expect(received.map(({ body }) => body)).toMatchObject([
+      {
+        ...{ event_action: 'trigger', dedup_key: key },
+        payload: { summary: 'news-feed skipped a cycle', component: 'news-feed', class: 'skipped' },
+      },
+      { event_action: 'trigger', dedup_key: key, payload: { custom_details: { alert: 'c2/skipped', version: 7 } } },
+      { event_action: 'resolve', dedup_key: key },
+    ]);
+    expect(received[2]?.body).toEqual({ routing_key: 'secretroutingkey', event_action: 'resolve', dedup_key: key });
+  });
+
+  it('is sent no key that it would refuse, and no two as one', async () => {
+    const { url, received } = await receiver(() => ({ status: 202 }));
+    for (const end of ['a', 'b']) await pagerDuty(url).deliver({ ...alert, dedupKey: `${'k'.repeat(300)}${end}` });
+    const keys = received.map(({ body }) => (body as { dedup_key: string }).dedup_key);
+    expect(keys.map(({ length }) => length)).toEqual([255, 255]);
+    expect(new Set(keys).size).toBe(2);
   });
 
   it('wakes nobody for an alert that does not page', async () => {
@@ -168,6 +213,22 @@ describe.each([
   ])('fails when the service %s', async (_, answer) => {
     const { url } = await receiver(() => answer);
     await expect(channel(url).deliver(alert)).rejects.toThrow(/did not take the alert: it answered (403|302)/);
+  });
+
+  it.each<[number, Record<string, string>, { permanent: boolean; retryAfterMs: unknown }]>([
+    [400, {}, { permanent: true, retryAfterMs: null }],
+    [404, {}, { permanent: true, retryAfterMs: null }],
+    [410, {}, { permanent: true, retryAfterMs: null }],
+    [408, {}, { permanent: false, retryAfterMs: null }],
+    [500, {}, { permanent: false, retryAfterMs: null }],
+    [302, {}, { permanent: false, retryAfterMs: null }],
+    [429, { 'retry-after': '7' }, { permanent: false, retryAfterMs: 7_000 }],
+    [429, { 'retry-after': 'soon' }, { permanent: false, retryAfterMs: 30_000 }],
+    [429, {}, { permanent: false, retryAfterMs: 30_000 }],
+    [429, { 'retry-after': new Date(0).toUTCString() }, { permanent: false, retryAfterMs: 1_000 }],
+  ])('says of %i %o what it means for the next try', async (status, headers, expected) => {
+    const { url } = await receiver(() => ({ status, headers }));
+    await expect(channel(url).deliver(alert)).rejects.toMatchObject(expected);
   });
 
   it.each<[string, Answer]>([

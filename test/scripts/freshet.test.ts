@@ -9,12 +9,14 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, inject, test, vi } 
 import { deleteSchedules } from '../../activities/schedule.ts';
 import { freshetProgram } from '../../scripts/commands/program.ts';
 import { claimCycle, closeCycle, openCycle } from '../../store/cycles.ts';
-import { pendingAlerts } from '../../store/outbox.ts';
+import { setAlias } from '../../store/aliases.ts';
+import { deliverDue } from '../../store/deliveries.ts';
+import { enqueueAlert, pendingAlerts } from '../../store/outbox.ts';
 import { registerProcess, reportEpoch } from '../../store/processes.ts';
 import { currentRoute } from '../../store/routes.ts';
 import { createTestDatabase, type TestDatabase } from '../rig/database.ts';
 import { runFreshet as freshet } from '../rig/freshet.ts';
-import { LINE, lineWithCandidate } from '../store/stage.ts';
+import { alert, LINE, lineWithCandidate } from '../store/stage.ts';
 
 const UNREACHABLE = '127.0.0.1:9';
 const line = `cli-${randomBytes(4).toString('hex')}`;
@@ -198,6 +200,52 @@ test('rollback --direct takes the canary out without Temporal, and waits until n
     });
     expect(await openCycle(own.db, LINE)).toBeNull();
     expect((await pendingAlerts(own.db)).map(({ alert }) => alert.title)).toContain(`${LINE} was rolled back by ada`);
+  } finally {
+    await own.drop();
+  }
+});
+
+test('rollback --to takes a number or an alias of an earlier stable, and refuses others in words', async () => {
+  const own = await createTestDatabase();
+  try {
+    vi.stubEnv('DATABASE_URL', own.url);
+    vi.stubEnv('TEMPORAL_ADDRESS', UNREACHABLE);
+    await lineWithCandidate(own.db, { cycleId: 'c2' });
+    const unreachable = await freshet('rollback', LINE, '--reason', 'worse');
+    expect(unreachable).toMatchObject({ code: 1, err: expect.stringContaining('--direct --reason') as string });
+
+    const back = (to: string) => freshet('rollback', LINE, '--to', to, '--who', 'ada', '--reason', 'worse', '--json');
+    // The running cycle can not be told, and finds out by itself.
+    const [byNumber, same] = [await back('0'), await back('stable')];
+    expect(JSON.parse(byNumber.out)).toMatchObject({ from: 1, stable: 0, cycle: 'c2', confirmed: true });
+    expect(JSON.parse(same.out)).toMatchObject({ from: 0, stable: 0, cycle: null });
+    await setAlias(own.db, { line: LINE, alias: 'good', version: 1, who: 'ada', why: 'a year of clicks' });
+    expect(JSON.parse((await back('good')).out)).toMatchObject({ from: 0, stable: 1 });
+
+    expect((await back('2')).err).toContain('version 2 of line "news-feed" never was stable: expected one of 1, 0');
+    expect((await back('9')).err).toContain('no version 9');
+    expect((await back('best')).err).toContain('its aliases are good (version 1)');
+    const told = (await pendingAlerts(own.db)).map(({ alert }) => alert.fields);
+    expect(told.at(-1)).toMatchObject({ who: 'ada', from: 0, to: 1 });
+  } finally {
+    await own.drop();
+  }
+});
+
+test('status and doctor tell of incidents and of alerts that did not get through', async () => {
+  const own = await createTestDatabase();
+  try {
+    vi.stubEnv('DATABASE_URL', own.url);
+    vi.stubEnv('TEMPORAL_ADDRESS', UNREACHABLE);
+    await lineWithCandidate(own.db, { cycleId: 'c2' });
+    const incident = { action: 'open', key: `${LINE}/skipped/volume`, stage: 1 } as const;
+    await enqueueAlert(own.db, { ...alert('a'), title: `${LINE} skipped a cycle`, incident });
+    const refused = Object.assign(new Error('it answered 404'), { permanent: true });
+    await deliverDue(own.db, { channels: [{ name: 'slack', deliver: () => Promise.reject(refused) }] });
+    const status = await freshet('status', LINE);
+    expect(status.out).toMatch(/incident +news-feed skipped a cycle, since \d{4}-/);
+    expect(status.out).toMatch(/alerts +slack: 2 alerts refused .*it answered 404/);
+    expect((await freshet('doctor')).out).toMatch(/warn +alerts +slack: 2 alerts refused/);
   } finally {
     await own.drop();
   }

@@ -83,6 +83,19 @@ test('abort ends the running cycle', { timeout: TIMEOUT_MS }, async () => {
   expect(await ended(cycle)).toMatchObject({ outcome: 'aborted' });
 });
 
+test(
+  'rollback --to in the middle of a cycle puts the version back and ends the run',
+  { timeout: TIMEOUT_MS },
+  async () => {
+    await runFreshet('cycle', 'start', line);
+    const cycle = await runningCycle();
+    const rolledBack = await runFreshet('rollback', line, '--to', '0', '--who', 'ada', '--reason', 'all bad', '--json');
+    expect(JSON.parse(rolledBack.out)).toMatchObject({ from: 1, stable: 0, cycle: cycle.cycleId, confirmed: true });
+    expect(await ended(cycle)).toMatchObject({ outcome: 'aborted' });
+    expect((await runFreshet('status', line)).out).toContain('serving   the input order (version 0)');
+  },
+);
+
 async function untilStatus(text: string): Promise<void> {
   await vi.waitFor(async () => {
     expect((await runFreshet('status', line)).out).toContain(text);

@@ -77,6 +77,7 @@ function scripted(verdictOf: (check: number) => HealthVerdict['status'], now: ()
       recorded.calls.push('late');
       return Promise.resolve();
     },
+    reportRollbackConfirmed: () => Promise.resolve(),
     endCycle: ({ outcome }) => Promise.resolve({ outcome }),
     savePhases: () => Promise.resolve(),
     askForApproval: () => Promise.resolve(),

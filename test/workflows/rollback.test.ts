@@ -2,6 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { WorkflowFailedError } from '@temporalio/client';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { LineConfigInput } from '../../config/schema.ts';
+import { openIncidents } from '../../store/incidents.ts';
 import { registerProcess, removeProcess, touchProcess } from '../../store/processes.ts';
 import { readVersion } from '../../store/versions.ts';
 import { forceRollbackSignal } from '../../workflows/messages.ts';
@@ -106,6 +107,8 @@ describe('a rollback that a gateway does not confirm', () => {
 
     const error: unknown = await handle.result().catch((thrown: unknown) => thrown);
     expect((error as WorkflowFailedError).cause?.message).toMatch(/confirmed only after its deadline/);
+    // The page is over.
+    expect(await openIncidents(freshet.db, freshet.line)).toEqual([]);
     await replay(handle);
   });
 });
