@@ -35,6 +35,8 @@ export interface CyclePlan {
   gate: LineConfig['gate'];
   shadow: LineConfig['shadow'];
   canary: LineConfig['canary'];
+  /** Left out by older builds: `consecutive`. */
+  healthMode?: LineConfig['health']['mode'];
   trainingTimeoutMs: number;
   /** Of the trainings that wait for a device; left out by older builds. */
   trainingPriority?: { priorityKey: number; fairnessWeight: number };
@@ -89,6 +91,7 @@ export async function beginCycle(deps: RolloutDependencies, input: BeginCycleInp
       epoch: route.epoch,
       gate: config.gate,
       ...rolloutOf(config, training),
+      healthMode: config.health.mode,
       trainingTimeoutMs: config.training.timeout,
       trainingPriority: {
         priorityKey: config.training.priority,

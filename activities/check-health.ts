@@ -8,6 +8,7 @@ import { readArmSums } from '../store/health-sums.ts';
 import { databaseNow, renewLease } from '../store/leases.ts';
 import type { RolloutDependencies } from './dependencies.ts';
 import { explainRefusal, type Refusal } from './refusal.ts';
+import { watchHealth } from './watch-health.ts';
 
 export interface CheckHealthInput {
   cycleId: string;
@@ -17,6 +18,8 @@ export interface CheckHealthInput {
   stepEpoch: number;
   stepStartedAtMs: number;
   breaker: BreakerState;
+  /** Where the ramp began: the evidence of the mode `sequential` is of all of it. Left out in the mode `consecutive`. */
+  ramp?: { epoch: number; startedAtMs: number };
 }
 
 export interface CheckHealthResult {
@@ -29,11 +32,13 @@ export interface CheckHealthResult {
 
 /**
  * One health check: canary against concurrent stable since the step began, then the breaker's decision. Renews the lease
- * from the check's own start, unless the decision is to roll back (invariant 2).
+ * from the check's own start, unless the decision is to roll back (invariant 2). In the mode `sequential` it lasts for the
+ * interval between two checks and looks at every bucket, see `watchHealth`.
  */
 export async function checkHealth(deps: RolloutDependencies, input: CheckHealthInput): Promise<CheckHealthResult> {
   const startedAt = await databaseNow(deps.db);
   const { config } = await readCycle(deps.db, input.cycleId);
+  if (input.ramp !== undefined) return watchHealth(deps, { input, ramp: input.ramp, config, startedAt });
   const reading = await readHealth(deps, { input, config, nowMs: startedAt.getTime() });
   const verdict = judgeHealth({ reading, config: config.health });
   const { state, decision } = assessCheck({
@@ -46,7 +51,8 @@ export async function checkHealth(deps: RolloutDependencies, input: CheckHealthI
   return { verdict, breaker: state, decision, refused: renewal.kind === 'renewed' ? null : explainRefusal(renewal) };
 }
 
-async function readHealth(
+/** What one check judges: the sums of both arms since the step began. */
+export async function readHealth(
   deps: RolloutDependencies,
   { input, config, nowMs }: { input: CheckHealthInput; config: LineConfig; nowMs: number },
 ): Promise<HealthReading | { error: string }> {

@@ -65,8 +65,60 @@ export const canarySection = z
   .strict()
   .prefault({});
 
+const weight = z.number().min(0).max(1);
+
+/** How the mode `sequential` is set; docs/detection.md has what it finds. */
+const sequentialSection = z
+  .object({
+    alpha: z
+      .number()
+      .gt(0)
+      .max(0.1)
+      .default(0.01)
+      .describe(
+        'Share of windows without a difference that may end in a rollback: 90 % of it the evidence, the rest the backstop.',
+      ),
+    weights: z
+      .object({
+        errorRate: weight.default(0.2),
+        latency: weight.default(0.2),
+        clickThroughRate: weight.default(0.2),
+        logLoss: weight.default(0.2),
+        calibration: weight.default(0.1),
+        score: weight.default(0.1),
+      })
+      .strict()
+      .prefault({})
+      .refine((weights) => Object.values(weights).some((value) => value > 0), 'at least one weight must be above 0')
+      .describe(
+        'Shares of alpha. 0 leaves a metric out, as do click-through rate and log loss where `quality` does not name them.',
+      ),
+    history: duration
+      .default(604_800_000)
+      .describe(
+        'Operating, not divided by the speed. 7d of ramps, whose holdback beside stable shows how far arms of one version drift apart.',
+      ),
+    dispersion: z
+      .number()
+      .positive()
+      .max(1)
+      .default(0.25)
+      .describe(
+        'Expected without history: the standard deviation of the logarithm of the ratio of two arms of one version, a minute at a time.',
+      ),
+  })
+  .strict()
+  .prefault({});
+
 export const healthSection = z
   .object({
+    mode: z
+      .enum(['consecutive', 'sequential'])
+      .default('consecutive')
+      .describe(
+        '`consecutive`: failed checks in a row roll back. `sequential`: evidence is looked at in every bucket and one alarm rolls back; checks in a row are its backstop.',
+      ),
+    sequential: sequentialSection,
     bucket: duration.default(10_000).describe('Operating. Width of the buckets the gateways sum in.'),
     feedbackDelay: duration
       .default(120_000)

@@ -16,6 +16,8 @@ export interface BreakerState {
   firstFailedAtMs: number | null;
   /** Operating time (Unix ms) of the first `unknown` since the source last answered. */
   unknownSinceMs: number | null;
+  /** Of the sequential evidence: the most there was, as a natural logarithm; left out in the mode `consecutive`. */
+  peakEvidence?: number;
 }
 
 /** A health verdict and when its check started (operating time, Unix ms). */
@@ -50,7 +52,8 @@ export function initialBreaker(): BreakerState {
 /**
  * What one check means for the canary. A `pass` forgets what was before. `failuresToRollBack` checks in a row of which
  * none passed and at least one failed roll back; checks that are `unknown` only, once they have lasted for
- * `maxUnknown`, do too. `insufficient` holds the step and is neither a failure nor a reset.
+ * `maxUnknown`, do too. `insufficient` holds the step and is neither a failure nor a reset. An alarm of the sequential
+ * evidence rolls back at once.
  */
 export function assessCheck({ state, check, config }: { state: BreakerState; check: Check; config: CanaryConfig }): {
   state: BreakerState;
@@ -94,10 +97,12 @@ export function assessStepEnd({ state, extended }: { state: BreakerState; extend
 function remember(state: BreakerState, { status, atMs }: Check): BreakerState {
   const counts = { ...state.counts, [status]: state.counts[status] + 1 };
   const unknownSinceMs = status === 'unknown' ? (state.unknownSinceMs ?? atMs) : null;
-  if (status === 'pass') return { ...initialBreaker(), counts, last: status };
+  const peak = state.peakEvidence === undefined ? {} : { peakEvidence: state.peakEvidence };
+  if (status === 'pass') return { ...initialBreaker(), counts, last: status, ...peak };
   if (status === 'insufficient') return { ...state, counts, last: status, unknownSinceMs };
   const failed = status === 'fail';
   return {
+    ...peak,
     counts,
     last: status,
     unpassed: state.unpassed + 1,
@@ -109,6 +114,8 @@ function remember(state: BreakerState, { status, atMs }: Check): BreakerState {
 
 function rollbackReason(state: BreakerState, check: Check, config: CanaryConfig): Reason | null {
   const { unpassed, failed, unknownSinceMs } = state;
+  if (check.alarm === true)
+    return { code: 'breaker.alarm', message: 'The evidence that the canary is worse has reached its limit.' };
   if (failed > 0 && unpassed >= config.failuresToRollBack) {
     const message =
       failed === unpassed

@@ -1,4 +1,5 @@
 import type { HealthConfig } from '../config/schema.ts';
+import { discountedZ, type Drift } from './sequential/backstop.ts';
 import { count, decimal, limits, milliseconds, percent, recorded } from './figures.ts';
 import { twoProportionZ, welchZ } from './statistics.ts';
 import type { Reason } from './verdict.ts';
@@ -60,6 +61,15 @@ export type HealthStatus = 'pass' | 'fail' | 'insufficient' | 'unknown';
 export interface HealthVerdict {
   status: HealthStatus;
   reasons: Reason[];
+  /** Of the sequential evidence: one is enough. Left out in the mode `consecutive`. */
+  alarm?: boolean;
+}
+
+/** What makes the z of a quality metric a backstop of the sequential evidence: its drift, and how often that was drawn anew. */
+export interface Backstop {
+  maxZ: number;
+  blocks: number;
+  drifts: Record<HealthConfig['quality'][number], Drift>;
 }
 
 type Finding = { status: HealthStatus; reason: Reason };
@@ -71,13 +81,17 @@ const GRAVITY: readonly HealthStatus[] = ['fail', 'unknown', 'insufficient', 'pa
  * Judges one health check of a canary against the concurrent stable. Quality is a one-sided z above `config.z`; error
  * rate, latency and provider limits are absolute. The reasons name everything that is not well, worst first, and the
  * figures of every metric when all is well.
+ *
+ * @param backstop in the mode `sequential`: z is discounted by the arms' drift and has a limit of its own.
  */
 export function judgeHealth({
   reading,
   config,
+  backstop = null,
 }: {
   reading: HealthReading | { error: string };
   config: HealthConfig;
+  backstop?: Backstop | null;
 }): HealthVerdict {
   if ('error' in reading) {
     return {
@@ -89,7 +103,7 @@ export function judgeHealth({
     ...unreadableSums(reading),
     judgeErrorRate(reading.canary, config),
     judgeLatency(reading.canary, config),
-    ...config.quality.map((metric) => judgeQuality(metric, reading, config)),
+    ...config.quality.map((metric) => judgeQuality(metric, reading, config, backstop)),
     ...reading.external.map(judgeExternal),
   ];
   const status = GRAVITY.find((grade) => findings.some((item) => item.status === grade)) ?? 'unknown';
@@ -142,6 +156,11 @@ const QUALITY = {
     figure: (sums: ArmSums): string => decimal(sums.logLossSum / sums.impressions),
     /** Worse is a larger loss. */
     z: (canary: ArmSums, stable: ArmSums): number => welchZ(logLossSample(canary), logLossSample(stable)),
+    /** Of the difference, as a share of stable's mean. */
+    standardError: (canary: ArmSums, stable: ArmSums): number => {
+      const [a, b] = [logLossSample(canary), logLossSample(stable)];
+      return Math.sqrt(a.variance / a.n + b.variance / b.n) / b.mean;
+    },
   },
   clickThroughRate: {
     code: 'health.click-through-rate',
@@ -153,11 +172,20 @@ const QUALITY = {
         { successes: stable.clicks, n: stable.impressions },
         { successes: canary.clicks, n: canary.impressions },
       ),
+    standardError: (canary: ArmSums, stable: ArmSums): number => {
+      const rate = (canary.clicks + stable.clicks) / (canary.impressions + stable.impressions);
+      return Math.sqrt(((1 - rate) / rate) * (1 / canary.impressions + 1 / stable.impressions));
+    },
   },
 } as const;
 
-function judgeQuality(metric: keyof typeof QUALITY, reading: HealthReading, config: HealthConfig): Finding {
-  const { code, name, figure, z: zOf } = QUALITY[metric];
+function judgeQuality(
+  metric: keyof typeof QUALITY,
+  reading: HealthReading,
+  config: HealthConfig,
+  backstop: Backstop | null,
+): Finding {
+  const { code, name, figure, z: zOf, standardError } = QUALITY[metric];
   const { qualityCanary: canary, qualityStable: stable } = reading;
   const needed = Math.max(2, config.minImpressions); // a variance needs two
   for (const [arm, { impressions }] of [
@@ -167,12 +195,21 @@ function judgeQuality(metric: keyof typeof QUALITY, reading: HealthReading, conf
     if (impressions < needed)
       return tooFew(code, `labelled ${arm} impressions`, { arm, impressions, expected: needed });
   }
-  const z = zOf(canary, stable);
+  const plain = zOf(canary, stable);
+  const z =
+    backstop === null
+      ? plain
+      : discountedZ(plain, {
+          standardError: standardError(canary, stable),
+          blocks: backstop.blocks,
+          drift: backstop.drifts[metric],
+        });
+  const maxZ = backstop?.maxZ ?? config.z;
   const message =
     `The canary's ${name} is ${figure(canary)} over ${count(canary.impressions)} impressions, stable's ${figure(stable)} over ` +
-    `${count(stable.impressions)}: z of worse ${decimal(z)}, limit ${decimal(config.z)}.`;
-  const numbers = { canaryImpressions: canary.impressions, stableImpressions: stable.impressions, z, maxZ: config.z };
-  return finding(judged(z <= config.z, z), code, message, numbers);
+    `${count(stable.impressions)}: z of worse ${decimal(z)}, limit ${decimal(maxZ)}.`;
+  const numbers = { canaryImpressions: canary.impressions, stableImpressions: stable.impressions, z, maxZ };
+  return finding(judged(z <= maxZ, z), code, message, numbers);
 }
 
 function logLossSample({ impressions: n, logLossSum, logLossSquareSum }: ArmSums): {

@@ -68,6 +68,18 @@ export function cycleActivities({
   };
 }
 
+/** A health check of the mode `sequential`, which looks for as long as the interval between two checks lasts. */
+export function watchingCheck(checkEveryMs: number) {
+  return {
+    // The interval, and what a busy machine adds.
+    startToCloseTimeout: checkEveryMs + 15_000,
+    // A try that a dying worker took along and a whole one after it; the lease ends what takes longer.
+    scheduleToCloseTimeout: 2 * checkEveryMs + 30_000,
+    // Heartbeats come every two seconds; a dead worker's check is done again well within the lease.
+    heartbeatTimeout: '10s',
+  } as const;
+}
+
 /** Claims, route moves, promotion, closing: one short transaction each, idempotent by key. */
 export const rollout = proxyActivities<RolloutActivities>({
   startToCloseTimeout: '20s',

@@ -6,7 +6,7 @@ import type { SetRouteInput } from '../activities/set-route.ts';
 import { assessCheck, assessStepEnd, initialBreaker, type BreakerState } from '../policy/breaker.ts';
 import { rampSteps, type RampStep } from '../policy/ramp.ts';
 import type { Reason } from '../policy/verdict.ts';
-import { rollout } from './activity-options.ts';
+import { rollout, watchingCheck } from './activity-options.ts';
 import { checkPauseLimit, enterPhase, show, type CycleContext } from './cycle-context.ts';
 import { endingOf, failureReason, reject, rollBack } from './end-of-cycle.ts';
 
@@ -89,7 +89,7 @@ export async function runCanary(
   const { plan } = context;
   const { holdback, window } = plan.canary;
   enterPhase(context, 'canary');
-  const watch: Watch = { breaker: initialBreaker(), allowedMs: 2 * window };
+  const watch: Watch = { breaker: initialBreaker(), allowedMs: 2 * window, ramp: null };
   let expectedEpoch = epoch;
   for (const [index, step] of rampSteps({ steps: plan.canary.steps, holdback, windowMs: window }).entries()) {
     const percent = percentOf(step);
@@ -102,6 +102,7 @@ export async function runCanary(
     });
     context.journal.canaryPercent = Number(percent);
     show(context);
+    if (plan.healthMode === 'sequential') watch.ramp ??= { epoch: route.epoch, startedAtMs: route.sinceMs };
     await watchStep(context, monitor, { candidate, step, route, watch });
     expectedEpoch = route.epoch;
   }
@@ -117,6 +118,8 @@ interface Watch {
   breaker: BreakerState;
   /** What is left of the window, which an undecided step may extend once by its own length. */
   allowedMs: number;
+  /** Where the ramp began, in the mode `sequential`: a check then takes the whole interval. */
+  ramp: { epoch: number; startedAtMs: number } | null;
 }
 
 /** Checks health until the step's time is over and its last check passed. Leaves by `EndOfCycle` to roll back. */
@@ -129,11 +132,14 @@ async function watchStep(
   const ticks = ticker(plan.canary.checkEvery);
   let spentMs = 0;
   for (;;) {
-    await ticks.next(`next health check of version ${String(candidate.version)}`);
+    if (watch.ramp === null) await ticks.next(`next health check of version ${String(candidate.version)}`);
     const { verdict, breaker, decision, refused } = await attempt<CheckHealthResult>(
       () =>
         monitor.checkHealth.executeWithOptions(
-          { summary: `version ${String(candidate.version)} at ${percentOf(step)} %` },
+          {
+            summary: `version ${String(candidate.version)} at ${percentOf(step)} %`,
+            ...(watch.ramp && watchingCheck(ticks.intervalMs)),
+          },
           [
             {
               cycleId,
@@ -142,6 +148,7 @@ async function watchStep(
               stepEpoch: route.epoch,
               stepStartedAtMs: route.sinceMs,
               breaker: watch.breaker,
+              ...(watch.ramp && { ramp: watch.ramp }),
             },
           ],
         ),
@@ -152,6 +159,8 @@ async function watchStep(
     show(context);
     if (decision.kind === 'rollback') throw rollBack(decision.reasons, breaker.firstFailedAtMs);
     if (refused !== null) throw endingOf(refused);
+    // One that was over before its time (it could not be done, say) must not be repeated at once.
+    if (watch.ramp !== null) await ticks.next(`rest of the health check of version ${String(candidate.version)}`);
     if (desk.paused !== null) {
       checkPauseLimit(context);
       continue;

@@ -106,6 +106,19 @@ describe('assessCheck', () => {
     expect(run('ffp').state.firstFailedAtMs).toBeNull();
   });
 
+  it('rolls back at one alarm of the sequential evidence, whatever was before', () => {
+    const check = { status: 'fail' as const, reasons: [], atMs: 5_000, alarm: true };
+    const { state, decision } = assessCheck({ state: { ...run('pp').state, peakEvidence: 6 }, check, config });
+    expect(decision).toMatchObject({ kind: 'rollback', renewLease: false, reasons: [{ code: 'breaker.alarm' }] });
+    expect(state).toMatchObject({ firstFailedAtMs: 5_000, peakEvidence: 6 });
+  });
+
+  it('carries the most evidence over checks that pass, and has none in the mode consecutive', () => {
+    const check = { status: 'pass' as const, reasons: [], atMs: 5_000 };
+    expect(assessCheck({ state: { ...run('f').state, peakEvidence: 2 }, check, config }).state.peakEvidence).toBe(2);
+    expect(run('pfp').state).not.toHaveProperty('peakEvidence');
+  });
+
   it('counts the checks by status', () => {
     expect(run('ppfiu').state.counts).toEqual({ pass: 2, fail: 1, insufficient: 1, unknown: 1 });
   });

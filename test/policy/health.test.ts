@@ -98,6 +98,35 @@ describe('judgeHealth', () => {
     });
   });
 
+  describe('as a backstop of the sequential evidence', () => {
+    const drift = (dispersion: number) => ({
+      maxZ: 3.8,
+      blocks: 1,
+      drifts: {
+        logLoss: { dispersion, overdispersion: 1 },
+        clickThroughRate: { dispersion, overdispersion: 1 },
+      },
+    });
+    const judgeWith = (ctr: number, dispersion: number): HealthVerdict =>
+      judgeHealth({
+        reading: { ...well, qualityCanary: arm(5_000, { ctr }), qualityStable: arm(35_000) },
+        config: defaults,
+        backstop: drift(dispersion),
+      });
+
+    it.each([
+      ['a z of 3.1 is below its limit', 0.087, 0, 'pass'],
+      ['one of 6.8 is not', 0.07, 0, 'fail'],
+      ['but is, where arms drift apart by a third', 0.07, 0.3, 'pass'],
+    ])('%s', (_, ctr, dispersion, status) => {
+      expect(judgeWith(ctr, dispersion).status).toBe(status);
+    });
+
+    it('says the limit that it judged by', () => {
+      expect(judgeWith(0.07, 0).reasons[0]?.message).toMatch(/limit 3\.8\.$/);
+    });
+  });
+
   describe('absolute limits', () => {
     it.each<[string, Partial<ArmSums>, string]>([
       ['errors at the limit', { requests: 1_000, errors: 20, latencyMsSum: 2_000 }, 'pass'],
