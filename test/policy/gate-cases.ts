@@ -119,6 +119,12 @@ export function part(value: string, gain: Estimate | null, population: Partial<F
   return { slice: 'surface', value, ...counts, figures };
 }
 
+/** A rule on a part of slice `surface` that no evaluation here has. */
+export const absentPart: GateConfig['slices'][number] = {
+  ...{ slice: 'surface', metric: 'auc', tolerance: 0, minRows: 1 },
+  ...{ correction: 'holm', required: ['x'], onInconclusive: 'pass' },
+};
+
 export const codes = ({ reasons }: GateVerdict): string[] => reasons.map(({ code }) => code);
 
 export function rulesOf({ rules }: GateVerdict, name: string): RuleVerdict[] {

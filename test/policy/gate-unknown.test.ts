@@ -2,7 +2,17 @@ import { describe, expect, it } from 'vitest';
 import type { GateConfig } from '../../config/schema.ts';
 import type { Evaluation, EvaluationMetric } from '../../policy/evaluation.ts';
 import { decideGate } from '../../policy/gate.ts';
-import { changed, codes, decide, defaults, interval, throughJson, well, type Change } from './gate-cases.ts';
+import {
+  absentPart,
+  changed,
+  codes,
+  decide,
+  defaults,
+  interval,
+  throughJson,
+  well,
+  type Change,
+} from './gate-cases.ts';
 
 describe('what is not known holds', () => {
   const nan = { estimate: NaN, lower: NaN, upper: NaN, standardError: NaN };
@@ -82,17 +92,7 @@ describe('what is not known holds', () => {
   const everything: Partial<GateConfig> = {
     notWorse: [{ metric: 'mrr', tolerance: 0.1 }],
     minGain: [{ metric: 'auc', by: 0.1, relative: true }],
-    slices: [
-      {
-        slice: 'surface',
-        metric: 'auc',
-        tolerance: 0,
-        minRows: 1,
-        correction: 'holm',
-        required: ['x'],
-        onInconclusive: 'pass',
-      },
-    ],
+    slices: [absentPart],
     segmentGap: [{ slice: 'surface', metric: 'auc', max: 0.1 }],
     latency: [{ candidates: 50, maxP50: 1, maxP99: 1, maxRatio: 1 }],
     size: { maxBytes: 1, maxRatio: 1 },

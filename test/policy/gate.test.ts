@@ -2,7 +2,18 @@ import { describe, expect, it } from 'vitest';
 import type { GateConfig } from '../../config/schema.ts';
 import type { Estimate, Evaluation, Figures } from '../../policy/evaluation.ts';
 import type { GateVerdict } from '../../policy/gate.ts';
-import { codes, decide, first, interval, normal, part, rulesOf, throughJson, type Change } from './gate-cases.ts';
+import {
+  absentPart,
+  codes,
+  decide,
+  first,
+  interval,
+  normal,
+  part,
+  rulesOf,
+  throughJson,
+  type Change,
+} from './gate-cases.ts';
 
 type Kind = GateVerdict['kind'];
 
@@ -217,17 +228,7 @@ describe('without a champion', () => {
     const config: Partial<GateConfig> = {
       notWorse: [{ metric: 'ndcg', tolerance: 0 }],
       minGain: [{ metric: 'auc', by: 1, relative: true }],
-      slices: [
-        {
-          slice: 'surface',
-          metric: 'auc',
-          tolerance: 0,
-          minRows: 1,
-          correction: 'holm',
-          required: ['x'],
-          onInconclusive: 'pass',
-        },
-      ],
+      slices: [absentPart],
       latency: [{ candidates: 50, maxP50: 1, maxP99: 4, maxRatio: 1 }],
       size: { maxBytes: 100_000, maxRatio: 1 },
     };
