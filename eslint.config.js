@@ -98,6 +98,23 @@ export default tseslint.config(
       'boundaries/no-unknown-dependencies': 'error',
     },
   },
+  {
+    // What serves a line is asked through its port, so that it can be another server.
+    files: ['activities/**/*.ts', 'data/**/*.ts', 'scripts/**/*.ts', 'workers/**/*.ts'],
+    rules: {
+      'no-restricted-imports': [
+        'error',
+        {
+          patterns: [
+            {
+              group: ['**/store/processes.ts'],
+              message: 'Gateways are asked through ServingTarget (integrations/serving-target.ts).',
+            },
+          ],
+        },
+      ],
+    },
+  },
   { files: ['workflows/**/*.ts'], plugins: { temporal }, rules: certainRules(temporal.configs.workflow) },
   { files: ['activities/**/*.ts'], plugins: { temporal }, rules: certainRules(temporal.configs.activity) },
   { files: ['workers/**/*.ts'], plugins: { temporal }, rules: certainRules(temporal.configs.worker) },

@@ -1,5 +1,6 @@
 import { WorkflowNotFoundError, type Client } from '@temporalio/client';
-import type { LineConfig } from '../config/schema.ts';
+import { onlineWatch, type LineConfig } from '../config/schema.ts';
+import type { ServingCapabilities } from '../integrations/serving-target.ts';
 import type { Reason } from '../policy/verdict.ts';
 import { activeSilence } from '../policy/silences.ts';
 import type { TrainingDecision } from '../policy/training-strategy.ts';
@@ -33,8 +34,11 @@ export interface CyclePlan {
   /** How the challenger is trained; left out by older builds. */
   training?: TrainingDecision;
   gate: LineConfig['gate'];
-  shadow: LineConfig['shadow'];
+  /** Null: what serves the line scores no copies, so the phase is left out. */
+  shadow: LineConfig['shadow'] | null;
   canary: LineConfig['canary'];
+  /** Of the promoted version; left out by older builds: none. */
+  watch?: LineConfig['watch'];
   /** Left out by older builds: `consecutive`. */
   healthMode?: LineConfig['health']['mode'];
   trainingTimeoutMs: number;
@@ -76,6 +80,9 @@ export async function beginCycle(deps: RolloutDependencies, input: BeginCycleInp
   // The decision may have changed the parent.
   const { config, stableAtStart, parentReason } = await readCycle(deps.db, input.cycleId);
   const route = await currentRoute(deps.db, input.line);
+  // A run that died may have moved the route and told nobody.
+  await deps.serving.apply(route);
+  const { capabilities } = deps.serving;
   return {
     kind: 'claimed',
     plan: {
@@ -85,12 +92,16 @@ export async function beginCycle(deps: RolloutDependencies, input: BeginCycleInp
         ...training.reasons
           .filter(({ message }) => parentReason?.includes(message) !== true)
           .map(({ message }) => `training ${training.strategy}: ${message}`),
+        ...(capabilities.shadow ? [] : ['no shadow: what serves the line scores no copies of requests']),
+        ...(capabilities.holdback
+          ? []
+          : ['no holdback and no watch: what serves the line keeps no users on a version']),
       ],
       training,
       trigger: claim.cycle.trigger,
       epoch: route.epoch,
       gate: config.gate,
-      ...rolloutOf(config, training),
+      ...servedBy(capabilities, rolloutOf(config, training)),
       healthMode: config.health.mode,
       trainingTimeoutMs: config.training.timeout,
       trainingPriority: {
@@ -106,11 +117,27 @@ export async function beginCycle(deps: RolloutDependencies, input: BeginCycleInp
 
 /** An online update moves a few weights: the same checks on a shorter way. */
 function rolloutOf(
-  { training: { online }, shadow, canary }: LineConfig,
+  { training: { online }, shadow, canary, watch }: LineConfig,
   { strategy }: TrainingDecision,
-): Pick<CyclePlan, 'shadow' | 'canary'> {
-  if (strategy !== 'online' || online === undefined) return { shadow, canary };
-  return { shadow: { ...shadow, duration: online.shadow }, canary: { ...canary, window: online.window } };
+): Pick<CyclePlan, 'shadow' | 'canary' | 'watch'> {
+  if (strategy !== 'online' || online === undefined) return { shadow, canary, watch };
+  return {
+    shadow: { ...shadow, duration: online.shadow },
+    canary: { ...canary, window: online.window },
+    watch: { window: onlineWatch({ online, canary, watch }) },
+  };
+}
+
+/** Without what the serving target can not do. */
+function servedBy(
+  { shadow, holdback }: ServingCapabilities,
+  plan: Pick<CyclePlan, 'shadow' | 'canary' | 'watch'>,
+): Pick<CyclePlan, 'shadow' | 'canary' | 'watch'> {
+  return {
+    ...plan,
+    shadow: shadow ? plan.shadow : null,
+    canary: holdback ? plan.canary : { ...plan.canary, holdback: 0 },
+  };
 }
 
 async function isRunOver(client: Client, workflowId: string): Promise<boolean> {

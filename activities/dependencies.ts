@@ -1,5 +1,6 @@
 import type { Client } from '@temporalio/client';
 import type { Logger } from 'pino';
+import type { ServingTarget } from '../integrations/serving-target.ts';
 import type { Database } from '../store/database.ts';
 import type { ArtifactStore } from '../store/artifacts.ts';
 import type { AlertChannel } from '../store/outbox.ts';
@@ -51,6 +52,8 @@ export interface GpuDependencies extends CoreDependencies {
 
 export interface RolloutDependencies extends CoreDependencies {
   temporal: Client;
+  /** What serves the routes. */
+  serving: ServingTarget;
   channels: readonly AlertChannel[];
   prometheusUrl: string | null;
 }

@@ -14,6 +14,7 @@ import { readTriggers } from './read-triggers.ts';
 import { registerVersion } from './register-version.ts';
 import { confirmRoute, rollback } from './rollback.ts';
 import { setRoute } from './set-route.ts';
+import { settle } from './settle.ts';
 import { startTriggeredCycle } from './start-cycle.ts';
 import { takeSnapshot } from './take-snapshot.ts';
 import { trainChallenger } from './train-challenger.ts';
@@ -33,6 +34,7 @@ export const createRolloutActivities = (deps: RolloutDependencies) =>
     readShadow,
     checkHealth,
     promote,
+    settle,
     rollback,
     confirmRoute,
     reportLateRollback,

@@ -1,4 +1,3 @@
-import { confirmation } from '../store/processes.ts';
 import { readCycle } from '../store/cycles.ts';
 import { enqueueAlert } from '../store/outbox.ts';
 import { currentRoute } from '../store/routes.ts';
@@ -83,14 +82,14 @@ function about(
 
 /** Who has not confirmed; nothing where that can not be read, which must not keep the page. */
 async function whatIsWaitedFor(
-  { db }: RolloutDependencies,
+  { db, serving }: RolloutDependencies,
   { cycleId, line }: LateRollbackInput,
 ): Promise<Pick<Alert['fields'], string>> {
   try {
     const [{ config }, route] = await Promise.all([readCycle(db, cycleId), currentRoute(db, line)]);
     const { epoch, stable } = route;
-    const { waitingFor } = await confirmation(db, { line, epoch, leaseMs: config.canary.lease });
-    const names = waitingFor.map(({ processId }) => processId);
+    const { waitingFor } = await serving.confirmation({ line, epoch, leaseMs: config.canary.lease });
+    const names = waitingFor.map(({ name }) => name);
     return { stable, epoch, observed: `${String(names.length)} not confirmed: ${names.join(', ')}` };
   } catch {
     return {};

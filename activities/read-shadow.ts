@@ -1,7 +1,8 @@
+import { shadowSection } from '../config/rollout-sections.ts';
 import { judgeShadow, type ShadowVerdict } from '../policy/shadow.ts';
 import { readCycle } from '../store/cycles.ts';
-import { readShadowSums } from '../store/health-sums.ts';
 import { databaseNow, renewLease } from '../store/leases.ts';
+import { readShadowSums } from '../store/shadow-sums.ts';
 import type { RolloutDependencies } from './dependencies.ts';
 import { explainRefusal, type Refusal } from './refusal.ts';
 
@@ -13,6 +14,9 @@ export interface ReadShadowInput {
   /** The guard is silenced: divergence is recorded, and warns. */
   silenced: boolean;
 }
+
+/** A cycle's config may have been frozen by an older build, which did not know all limits. */
+const DEFAULTS = shadowSection.parse({});
 
 export interface ReadShadowResult {
   verdict: ShadowVerdict;
@@ -28,7 +32,7 @@ export async function readShadow(deps: RolloutDependencies, input: ReadShadowInp
     version: input.version,
     sinceEpoch: input.epoch,
   }).catch((error: unknown) => ({ error: (error as Error).message }));
-  const verdict = judgeShadow({ reading, config: config.shadow, silenced: input.silenced });
+  const verdict = judgeShadow({ reading, config: { ...DEFAULTS, ...config.shadow }, silenced: input.silenced });
   if (verdict.status === 'diverged') return { verdict, refused: null };
   const renewal = await renewLease(deps.db, { cycleId: input.cycleId, startedAt, leaseMs: config.canary.lease });
   return { verdict, refused: renewal.kind === 'renewed' ? null : explainRefusal(renewal) };

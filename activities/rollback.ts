@@ -1,7 +1,6 @@
 import { Context } from '@temporalio/activity';
 import type { Reason } from '../policy/verdict.ts';
 import { readCycle } from '../store/cycles.ts';
-import { confirmation } from '../store/processes.ts';
 import { rollbackCycle } from '../store/rollbacks.ts';
 import { cycleAlert } from './cycle-alert.ts';
 import type { RolloutDependencies } from './dependencies.ts';
@@ -21,11 +20,14 @@ export interface RollbackInput {
 export interface RollbackResult {
   epoch: number;
   stable: number;
+  /** As what the cycle is closed: somebody may have been faster. Left out by older builds. */
+  outcome?: RollbackInput['outcome'];
 }
 
 /**
  * Removes the cycle's candidate from the route, restores the stable of the cycle's start if the candidate had become
- * stable, closes the cycle and leaves the alert, in one transaction (invariant 7). Repeating it returns the same epoch.
+ * stable, closes the cycle and leaves the alert, in one transaction (invariant 7), then tells what serves the line. Repeating
+ * it returns the same epoch.
  */
 export async function rollback(deps: RolloutDependencies, input: RollbackInput): Promise<RollbackResult> {
   const cycle = await readCycle(deps.db, input.cycleId);
@@ -38,7 +40,10 @@ export async function rollback(deps: RolloutDependencies, input: RollbackInput):
     effectKey: `${input.cycleId}/rollback`,
     alert: cycleAlert(deps, { cycle, outcome: input.outcome, version: input.version, reasons: input.reasons }),
   });
-  return { epoch: route.epoch, stable: route.stable };
+  await deps.serving.apply(route);
+  const { outcome } = await readCycle(deps.db, input.cycleId);
+  const closedAs = outcome === 'rolledBack' || outcome === 'aborted' ? outcome : input.outcome;
+  return { epoch: route.epoch, stable: route.stable, outcome: closedAs };
 }
 
 export interface ConfirmRouteInput {
@@ -48,8 +53,8 @@ export interface ConfirmRouteInput {
 }
 
 /**
- * Returns when every routing process that was seen within the last lease has reported `epoch`, or was silent for so
- * long that its lease has provably run out. Heartbeats say who is waited for; the caller sets the deadline.
+ * Returns when nothing serves by a route before `epoch`: everyone has confirmed it, or was silent for so long that its
+ * lease has provably run out. Heartbeats say who is waited for; the caller sets the deadline.
  */
 export async function confirmRoute(
   deps: RolloutDependencies,
@@ -57,9 +62,10 @@ export async function confirmRoute(
 ): Promise<{ confirmedAtMs: number }> {
   const { config } = await readCycle(deps.db, input.cycleId);
   for (;;) {
-    const state = await confirmation(deps.db, { line: input.line, epoch: input.epoch, leaseMs: config.canary.lease });
-    if (state.confirmed) return { confirmedAtMs: Date.now() };
-    Context.current().heartbeat(state.waitingFor);
+    const { line, epoch } = input;
+    const { confirmed, waitingFor } = await deps.serving.confirmation({ line, epoch, leaseMs: config.canary.lease });
+    if (confirmed) return { confirmedAtMs: Date.now() };
+    Context.current().heartbeat(waitingFor);
     await Context.current().sleep(CONFIRM_POLL_MS);
   }
 }

@@ -32,6 +32,7 @@ export async function setRoute(deps: RolloutDependencies, input: SetRouteInput):
     canary: change.kind === 'canary' ? version : null,
     canaryShare: change.kind === 'canary' ? change.share : 0,
     holdback: change.kind === 'canary' ? change.holdback : 0,
+    holdbackVersion: null,
     shadow: change.kind === 'shadow' ? version : null,
     shadowShare: change.kind === 'shadow' ? change.share : 0,
   };
@@ -47,5 +48,6 @@ export async function setRoute(deps: RolloutDependencies, input: SetRouteInput):
     leaseMs: config.canary.lease,
   });
   if (move.kind !== 'moved') return { kind: 'refused', refusal: explainRefusal(move) };
+  await deps.serving.apply(move.route);
   return { kind: 'moved', epoch: move.route.epoch, movedAtMs: move.route.at.getTime() };
 }

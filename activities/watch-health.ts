@@ -6,11 +6,10 @@ import { judgeEvidence, type EvidenceSettings, type HealthEvidence } from '../po
 import { effectiveBlocks, type HealthLook } from '../policy/sequential/health-metrics.ts';
 import { EVIDENCE_SHARE, SEQUENTIAL } from '../policy/sequential/settings.ts';
 import { readHealthLooks } from '../store/health-looks.ts';
-import { databaseNow, renewLease } from '../store/leases.ts';
-import { readHealth, type CheckHealthInput, type CheckHealthResult } from './check-health.ts';
+import { databaseNow } from '../store/leases.ts';
+import { allowOn, breakerConfig, readHealth, type CheckHealthInput, type CheckHealthResult } from './check-health.ts';
 import type { RolloutDependencies } from './dependencies.ts';
 import { readControlDrift, type ControlDrift } from './control-drift.ts';
-import { explainRefusal } from './refusal.ts';
 
 /** How often it says that it is alive, and hears that it is cancelled. Real time. */
 const HEARTBEAT_MS = 2_000;
@@ -30,8 +29,9 @@ interface Look {
 }
 
 /**
- * The health check of the mode `sequential`. It lasts for `canary.checkEvery`, looks at the evidence of the whole ramp once
- * every bucket and returns at an alarm. The lease is renewed once, from the check's start, after a first look without an alarm.
+ * The health check of the mode `sequential`. It lasts for `canary.checkEvery`, looks at the evidence of the whole ramp (or of
+ * the whole watch) once every bucket and returns at an alarm. The candidate is allowed on once, from the check's start, after a
+ * first look without an alarm.
  * In the end it judges as a check of the mode `consecutive` does, against the stricter z of a backstop.
  *
  * The evidence is made anew of the buckets at each look. The most there was is carried by heartbeats and the breaker's
@@ -47,14 +47,13 @@ export async function watchHealth(deps: RolloutDependencies, watched: Watched): 
     const look = await lookOnce(deps, watched, drift, breaker.peakEvidence);
     if (look.evidence.kind === 'known') {
       breaker = withPeak(breaker, look.evidence.peak);
-      if (look.evidence.alarm) return alarm(breaker, look.evidence, config, clock.nowMs());
+      if (look.evidence.alarm) return alarm(breaker, look.evidence, watched, clock.nowMs());
     }
     Context.current().heartbeat({ peakEvidence: breaker.peakEvidence });
     if (clock.isOver()) return judge(deps, watched, { ...look, drift, breaker });
     if (looks === 0) {
-      const renewal = await renewLease(deps.db, { cycleId: input.cycleId, startedAt, leaseMs: config.canary.lease });
-      if (renewal.kind !== 'renewed')
-        return { ...(await judge(deps, watched, { ...look, drift, breaker })), refused: explainRefusal(renewal) };
+      const refused = await allowOn(deps, { input, config, startedAt });
+      if (refused !== null) return { ...(await judge(deps, watched, { ...look, drift, breaker })), refused };
     }
     await sleep(clock.untilNextLookMs(), breaker);
   }
@@ -107,7 +106,7 @@ async function lookOnce(
       bucketMs: config.health.bucket,
       slowFrom: drift.slowFrom ?? 0,
     });
-    return { evidence: judgeEvidence(looks, evidenceSettings(config, drift), peakBefore), looks };
+    return { evidence: judgeEvidence(looks, evidenceSettings(input, config, drift), peakBefore), looks };
   } catch (error) {
     return { evidence: unread((error as Error).message), looks: [] };
   }
@@ -118,7 +117,12 @@ function unread(why: string): HealthEvidence {
   return { kind: 'unknown', reasons: [{ code: 'health.sequential.source', message }] };
 }
 
-function evidenceSettings(config: LineConfig, { slowFrom, drifts }: ControlDrift): EvidenceSettings {
+function evidenceSettings(
+  { phase }: CheckHealthInput,
+  config: LineConfig,
+  { slowFrom, drifts }: ControlDrift,
+): EvidenceSettings {
+  const { window } = phase === 'watch' ? config.watch : config.canary;
   const { bucket, feedbackDelay, quality, sequential } = config.health;
   const { weights, alpha } = sequential;
   return {
@@ -128,9 +132,10 @@ function evidenceSettings(config: LineConfig, { slowFrom, drifts }: ControlDrift
       latency: slowFrom === null ? 0 : weights.latency,
       clickThroughRate: quality.includes('clickThroughRate') ? weights.clickThroughRate : 0,
       logLoss: quality.includes('logLoss') ? weights.logLoss : 0,
+      dwell: quality.includes('dwell') ? weights.dwell : 0,
     },
     drifts,
-    horizon: Math.max(1, Math.round(config.canary.window / bucket)),
+    horizon: Math.max(1, Math.round(window / bucket)),
     blockLooks: blockLooksOf(config),
     delayLooks: Math.ceil(feedbackDelay / bucket),
   };
@@ -144,11 +149,15 @@ export function blockLooksOf({ canary, health }: LineConfig): number {
 function alarm(
   breaker: BreakerState,
   { reasons }: HealthEvidence,
-  { canary }: LineConfig,
+  { input, config }: Watched,
   atMs: number,
 ): CheckHealthResult {
   const verdict: HealthVerdict = { status: 'fail', reasons, alarm: true };
-  const { state, decision } = assessCheck({ state: breaker, check: { ...verdict, atMs }, config: canary });
+  const { state, decision } = assessCheck({
+    state: breaker,
+    check: { ...verdict, atMs },
+    config: breakerConfig(input, config),
+  });
   return { verdict, breaker: state, decision, refused: null };
 }
 
@@ -176,7 +185,7 @@ async function judge(
   const { state, decision } = assessCheck({
     state: breaker,
     check: { status: verdict.status, reasons: verdict.reasons, atMs: nowMs },
-    config: config.canary,
+    config: breakerConfig(input, config),
   });
   return { verdict, breaker: state, decision, refused: null };
 }

@@ -34,7 +34,7 @@ export function options(command: Command): void {
     .option('--no-fastapi', 'leave out FastAPI, which is installed once into an environment of its own');
 }
 
-const SERVERS = ['bare', 'gateway', 'shadow', 'fastapi'] as const;
+const SERVERS = ['bare', 'gateway', 'shadow', 'fastapi', 'fastapiTuned'] as const;
 type Name = (typeof SERVERS)[number];
 
 interface Measured {
@@ -43,6 +43,8 @@ interface Measured {
   p99Ms: number;
   /** User and system time of the server a request. */
   cpuMicros: number;
+  /** Of a core, that the load generator used: near 1 it is what bounds the server. */
+  loadCores: number;
   failed: number;
 }
 
@@ -88,6 +90,11 @@ function starters(input: {
 }): Record<Name, () => Promise<Server | null>> {
   const { world, candidate, path, python } = input;
   const { version } = candidate;
+  const app = join(projectRoot(), 'bench', 'gateway', 'app.py');
+  const fastapi = async (tuned: string): Promise<Server | null> =>
+    python === null
+      ? null
+      : startServer({ name: 'fastapi', command: python, args: [app], env: { MODEL: path, TUNED: tuned } });
   return {
     bare: () => world.server('bare', { program: 'bench/gateway/bare.js', env: { MODEL: path } }),
     async gateway() {
@@ -98,15 +105,8 @@ function starters(input: {
       await world.move(candidate, { shadow: version, shadowShare: 1 });
       return world.gateway();
     },
-    fastapi: async () =>
-      python === null
-        ? null
-        : startServer({
-            name: 'fastapi',
-            command: python,
-            args: [join(projectRoot(), 'bench', 'gateway', 'app.py')],
-            env: { MODEL: path },
-          }),
+    fastapi: () => fastapi('0'),
+    fastapiTuned: () => fastapi('1'),
   };
 }
 
@@ -128,6 +128,7 @@ async function measure(server: Server, settings: Options): Promise<Measured> {
       p50Ms: measured.p50Ms ?? NaN,
       p99Ms: measured.p99Ms ?? NaN,
       cpuMicros: (used / answered) * 1e6,
+      loadCores: measured.loadCpuSeconds / measured.seconds,
       failed: measured.requests - answered,
     };
   } finally {
@@ -149,14 +150,18 @@ function figuresOf(rounds: Partial<Record<Name, Measured>>[]): Record<string, nu
     rps: each(({ gateway }) => gateway?.rps),
     bareRps: each(({ bare }) => bare?.rps),
     fastapiRps: each(({ fastapi }) => fastapi?.rps),
+    fastapiTunedRps: each(({ fastapiTuned }) => fastapiTuned?.rps),
     shadowRps: each(({ shadow }) => shadow?.rps),
     ratioBare: ratio('gateway', 'bare'),
     ratioFastapi: ratio('gateway', 'fastapi'),
+    ratioFastapiTuned: ratio('gateway', 'fastapiTuned'),
     ratioShadow: ratio('shadow', 'bare'),
     p50: each(({ gateway }) => gateway?.p50Ms),
     p99: each(({ gateway }) => gateway?.p99Ms),
     cpuMicros: each(({ gateway }) => gateway?.cpuMicros),
     bareCpuMicros: each(({ bare }) => bare?.cpuMicros),
+    loadCores: each(({ gateway }) => gateway?.loadCores),
+    bareLoadCores: each(({ bare }) => bare?.loadCores),
     failedRequests: rounds.flatMap((round) => Object.values(round)).reduce((sum, { failed }) => sum + failed, 0),
   };
 }
@@ -170,14 +175,15 @@ function shadowShare(sums: { requests: number; dropped: number } | undefined): {
 function tableOf(rounds: Partial<Record<Name, Measured>>[], figures: Record<string, unknown>): string {
   const lines = rounds.flatMap((round, index) =>
     Object.entries(round).map(
-      ([name, { rps, p50Ms, p99Ms, cpuMicros }]) =>
-        `${String(index + 1).padStart(5)}  ${name.padEnd(8)}  ${rps.toFixed(0).padStart(6)} requests/s  ` +
-        `p50 ${p50Ms.toFixed(1)} ms  p99 ${p99Ms.toFixed(1)} ms  ${cpuMicros.toFixed(0)} us of CPU a request`,
+      ([name, { rps, p50Ms, p99Ms, cpuMicros, loadCores }]) =>
+        `${String(index + 1).padStart(5)}  ${name.padEnd(12)}  ${rps.toFixed(0).padStart(6)} requests/s  ` +
+        `p50 ${p50Ms.toFixed(1)} ms  p99 ${p99Ms.toFixed(1)} ms  ${cpuMicros.toFixed(0)} us of CPU a request  ` +
+        `load generator ${loadCores.toFixed(2)} cores`,
     ),
   );
   const shown = Object.entries(figures).map(
     ([name, value]) =>
-      `${name.padEnd(14)}  ${typeof value === 'number' ? String(Number(value.toPrecision(3))) : String(value)}`,
+      `${name.padEnd(17)}  ${typeof value === 'number' ? String(Number(value.toPrecision(3))) : String(value)}`,
   );
   return ['round', ...lines, '', ...shown].join('\n');
 }

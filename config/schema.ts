@@ -13,7 +13,7 @@ import { sourceSection } from './source-section.ts';
 import { evaluationSection, gateSection, retentionSection } from './gate-section.ts';
 import { trainingSection } from './model-sections.ts';
 import { triggersSection } from './trigger-section.ts';
-import { canarySection, explorationSection, healthSection, shadowSection } from './rollout-sections.ts';
+import { canarySection, explorationSection, healthSection, shadowSection, watchSection } from './rollout-sections.ts';
 
 export { CHECK_CODES, CHECK_SETTINGS, type CheckCode, type Severity } from './checks/index.ts';
 
@@ -65,6 +65,9 @@ export const lineConfigSchema = z
     retention: retentionSection,
     shadow: shadowSection,
     canary: canarySection,
+    watch: watchSection.describe(
+      'After the promotion: health checks go on, with the holdback on the old stable as control.',
+    ),
     health: healthSection,
     exploration: explorationSection,
     log: logSection,
@@ -96,6 +99,10 @@ export const lineConfigSchema = z
         message: 'the window must hold at least one check a step',
       });
     }
+    if (config.watch.window > 0 && config.watch.window < checkEvery) {
+      const message = `the watch must hold at least one check: expected ${formatDuration(checkEvery)} (canary.checkEvery) or more, or 0s, which leaves it out`;
+      context.addIssue({ code: 'custom', path: ['watch', 'window'], message });
+    }
     if (lease <= checkEvery) {
       context.addIssue({
         code: 'custom',
@@ -118,14 +125,18 @@ export const lineConfigSchema = z
 function onlineProblems({
   schedule,
   training: { online },
-  canary: { steps, checkEvery },
+  canary,
+  watch,
 }: {
   schedule: { every: number };
   training: z.output<typeof trainingSection>;
   canary: z.output<typeof canarySection>;
+  watch: z.output<typeof watchSection>;
 }): { path: string[]; message: string }[] {
   if (online === undefined) return [];
+  const { steps, checkEvery } = canary;
   const { every, shadow, window } = online;
+  const watchMs = onlineWatch({ online, canary, watch });
   const problems = [
     every >= schedule.every && {
       path: 'every',
@@ -135,14 +146,27 @@ function onlineProblems({
       path: 'window',
       message: `the window must hold at least one check a step: expected ${formatDuration(checkEvery * steps.length)} or more`,
     },
-    shadow + window >= every && {
+    shadow + window + watchMs >= every && {
       path: 'every',
-      message: `an update must be over before the next one: expected more than its shadow and window (${formatDuration(shadow + window)})`,
+      message: `an update must be over before the next one: expected more than its shadow, its window and its watch (${formatDuration(shadow + window + watchMs)})`,
     },
   ];
   return problems.flatMap((problem) =>
     problem === false ? [] : [{ path: ['training', 'online', problem.path], message: problem.message }],
   );
+}
+
+/** How long an online update is watched after its promotion: shorter than a whole cycle as its ramp is. */
+export function onlineWatch({
+  online,
+  canary,
+  watch,
+}: {
+  online: { window: number };
+  canary: { window: number };
+  watch: { window: number };
+}): number {
+  return Math.round((watch.window * online.window) / canary.window);
 }
 
 /** Rules that name what is not measured would hold every cycle. */
@@ -205,6 +229,7 @@ export type GateConfig = LineConfig['gate'];
 export type RetentionConfig = LineConfig['retention'];
 export type HealthConfig = LineConfig['health'];
 export type CanaryConfig = LineConfig['canary'];
+export type WatchConfig = LineConfig['watch'];
 export type ShadowConfig = LineConfig['shadow'];
 export type TriggersConfig = LineConfig['triggers'];
 export type Silence = LineConfig['silences'][number];

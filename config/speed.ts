@@ -9,7 +9,7 @@ const BUCKET_FLOOR_MS = 250;
 const WATCH_FLOOR_MS = 5_000;
 
 /**
- * The same config with its operating durations divided by `speed`: cadence, online updates, triggers, shadow, ramp, check interval,
+ * The same config with its operating durations divided by `speed`: cadence, online updates, triggers, shadow, ramp, watch, check interval,
  * health buckets, the gate's waiting, approval and pause limits. How long files are kept and event durations stay; leases and the rollback deadline stop at a floor in real
  * time, because processes and networks do not get faster.
  *
@@ -19,7 +19,7 @@ export function atSpeed(config: LineConfig, speed: number): LineConfig {
   if (!(speed >= 1)) throw new Error(`speed must be a number of at least 1, got ${String(speed)}`);
   if (speed === 1) return config;
   const faster = (ms: number, floor = 0): number => Math.max(floor, ms / speed);
-  const { schedule, triggers, training, shadow, canary, health, gate } = config;
+  const { schedule, triggers, training, shadow, canary, watch, health, gate } = config;
   const { online } = training;
   return {
     ...config,
@@ -54,6 +54,7 @@ export function atSpeed(config: LineConfig, speed: number): LineConfig {
       lease: faster(canary.lease, LEASE_FLOOR_MS),
       rollbackDeadline: faster(canary.rollbackDeadline, ROLLBACK_DEADLINE_FLOOR_MS),
     },
+    watch: { window: faster(watch.window) },
     health: { ...health, bucket: faster(health.bucket, BUCKET_FLOOR_MS), feedbackDelay: faster(health.feedbackDelay) },
   };
 }

@@ -43,12 +43,26 @@ export async function readLimits({
   variant: Variant;
 }): Promise<ExternalReading[]> {
   return Promise.all(
-    limits.map(async ({ name, min, max }): Promise<ExternalReading> => {
+    limits.map(async ({ name, count, minCount, min, max }): Promise<ExternalReading> => {
       const unread = { name, min, max, value: null, count: null, at: null };
       if (provider === null) return { ...unread, error: 'no Prometheus is configured: set PROMETHEUS_URL' };
-      const answer = await provider.read(name, variant);
-      if (answer.kind === 'error') return { ...unread, error: answer.message };
-      return { name, min, max, value: answer.value, count: answer.count, at: answer.at };
+      const [answer, counted] = await Promise.all([
+        provider.read(name, variant),
+        count === undefined ? null : provider.read(countOf(name), variant),
+      ]);
+      if (counted?.kind === 'error') return { ...unread, error: `its count: ${counted.message}` };
+      const known = counted === null ? {} : { count: counted.value, minCount };
+      if (answer.kind === 'error') {
+        // What too few observations explain is not the source's error.
+        const explained = answer.code === 'empty' || answer.code === 'notANumber';
+        return { ...unread, ...(explained ? known : {}), error: answer.message };
+      }
+      return { name, min, max, value: answer.value, count: answer.count, at: answer.at, ...known };
     }),
   );
+}
+
+/** What a provider is asked for the number of observations behind a metric. No metric's name has a dot. */
+export function countOf(metric: string): string {
+  return `${metric}.count`;
 }

@@ -1,6 +1,6 @@
 import axios from 'axios';
 import { z } from 'zod';
-import type { MetricAnswer, MetricProvider } from './metric-provider.ts';
+import { countOf, type MetricAnswer, type MetricProvider } from './metric-provider.ts';
 
 const TIMEOUT_MS = 5_000;
 const MAX_ANSWER_BYTES = 1_000_000;
@@ -32,12 +32,17 @@ export function createPrometheusProvider({
   timeoutMs = TIMEOUT_MS,
 }: {
   url: string;
-  queries: readonly { name: string; query: string }[];
+  queries: readonly { name: string; query: string; count?: string | undefined }[];
   timeoutMs?: number;
 }): MetricProvider {
+  const templates = new Map<string, string>();
+  for (const { name, query, count } of queries) {
+    templates.set(name, query);
+    if (count !== undefined) templates.set(countOf(name), count);
+  }
   return {
     async read(metric, { line, version, arm }) {
-      const template = queries.find(({ name }) => name === metric)?.query;
+      const template = templates.get(metric);
       if (template === undefined) {
         return { kind: 'error', code: 'unknownMetric', message: `no query is configured for the metric "${metric}"` };
       }

@@ -24,10 +24,11 @@ export function userPoint(userId: string, salt: string): number {
 /**
  * The arm of a user's point. The canary takes [0, canaryShare), so that who is in at 1 % is still in at 5 %; the
  * holdback takes [1 - holdback, 1), the other end, so that a growing canary never reaches it. Shares that add up to
- * more than 1 do not exist (the store refuses them); should they, the holdback keeps its users.
+ * more than 1 do not exist (the store refuses them); should they, the holdback keeps its users. It keeps them through the
+ * watch, too, when it has a version of its own and there is no canary any more.
  *
  * @param canaryAllowed false when the lease has run out or the canary is not loaded: its users are answered by stable
- * and counted as stable. Without a canary there is no holdback either: everyone is on stable.
+ * and counted as stable. With neither a canary nor a version of the holdback everyone is on stable.
  */
 export function assignArm({
   point,
@@ -35,10 +36,10 @@ export function assignArm({
   canaryAllowed,
 }: {
   point: number;
-  route: { canary: number | null; canaryShare: number; holdback: number };
+  route: { canary: number | null; canaryShare: number; holdback: number; holdbackVersion: number | null };
   canaryAllowed: boolean;
 }): AssignedArm {
-  if (route.canary === null) return 'stable';
+  if (route.canary === null && route.holdbackVersion === null) return 'stable';
   if (point >= 1 - route.holdback) return 'holdback';
-  return canaryAllowed && point < route.canaryShare ? 'canary' : 'stable';
+  return route.canary !== null && canaryAllowed && point < route.canaryShare ? 'canary' : 'stable';
 }

@@ -1,10 +1,13 @@
 import type { HealthConfig } from '../config/schema.ts';
-import { discountedZ, type Drift } from './sequential/backstop.ts';
+import { discountedZ, NO_DRIFT, type Drift } from './sequential/backstop.ts';
 import { count, decimal, limits, milliseconds, percent, recorded } from './figures.ts';
-import { twoProportionZ, welchZ } from './statistics.ts';
+import { LIVE_QUALITY_METRICS, type LiveQuality } from './live-quality.ts';
 import type { Reason } from './verdict.ts';
 
-/** Sums of one arm over a span of time. Latencies in milliseconds; squares are of the log loss of single impressions. */
+/**
+ * Sums of one arm over a span of time. Latencies and dwell in milliseconds; squares are of the log loss, and of the dwell, of
+ * single impressions.
+ */
 export interface ArmSums {
   requests: number;
   /** Requests whose candidate failed and that stable answered instead. */
@@ -15,6 +18,10 @@ export interface ArmSums {
   logLossSum: number;
   logLossSquareSum: number;
   latencyMsSum: number;
+  /** Impressions with a dwell; the sums are of the largest of each. */
+  dwells: number;
+  dwellSum: number;
+  dwellSquareSum: number;
 }
 
 /** An arm without any traffic. */
@@ -27,6 +34,9 @@ export const NO_TRAFFIC: ArmSums = {
   logLossSum: 0,
   logLossSquareSum: 0,
   latencyMsSum: 0,
+  dwells: 0,
+  dwellSum: 0,
+  dwellSquareSum: 0,
 };
 
 /** The answer of a metric provider to one configured limit. `error` or a null value means that it is not known. */
@@ -38,6 +48,8 @@ export interface ExternalReading {
   /** ISO time of the value. */
   at: string | null;
   error?: string | undefined;
+  /** Fewer observations than this say nothing. */
+  minCount?: number | undefined;
   min?: number | undefined;
   max?: number | undefined;
 }
@@ -69,7 +81,7 @@ export interface HealthVerdict {
 export interface Backstop {
   maxZ: number;
   blocks: number;
-  drifts: Record<HealthConfig['quality'][number], Drift>;
+  drifts: Partial<Record<LiveQuality, Drift>>;
 }
 
 type Finding = { status: HealthStatus; reason: Reason };
@@ -78,9 +90,9 @@ type Finding = { status: HealthStatus; reason: Reason };
 const GRAVITY: readonly HealthStatus[] = ['fail', 'unknown', 'insufficient', 'pass'];
 
 /**
- * Judges one health check of a canary against the concurrent stable. Quality is a one-sided z above `config.z`; error
- * rate, latency and provider limits are absolute. The reasons name everything that is not well, worst first, and the
- * figures of every metric when all is well.
+ * Judges one health check of a canary against the concurrent stable. Quality is a one-sided z above `config.z`, of
+ * calibration and mean score that of being further off than the line allows; error rate, latency and provider limits are
+ * absolute. The reasons name everything that is not well, worst first, and the figures of every metric when all is well.
  *
  * @param backstop in the mode `sequential`: z is discounted by the arms' drift and has a limit of its own.
  */
@@ -103,7 +115,7 @@ export function judgeHealth({
     ...unreadableSums(reading),
     judgeErrorRate(reading.canary, config),
     judgeLatency(reading.canary, config),
-    ...config.quality.map((metric) => judgeQuality(metric, reading, config, backstop)),
+    ...qualityOf(config).map((wanted) => judgeQuality(wanted, { reading, config, backstop })),
     ...reading.external.map(judgeExternal),
   ];
   const status = GRAVITY.find((grade) => findings.some((item) => item.status === grade)) ?? 'unknown';
@@ -149,43 +161,29 @@ function judgeLatency({ requests, latencyMsSum }: ArmSums, { minImpressions, max
   });
 }
 
-const QUALITY = {
-  logLoss: {
-    code: 'health.log-loss',
-    name: 'log loss',
-    figure: (sums: ArmSums): string => decimal(sums.logLossSum / sums.impressions),
-    /** Worse is a larger loss. */
-    z: (canary: ArmSums, stable: ArmSums): number => welchZ(logLossSample(canary), logLossSample(stable)),
-    /** Of the difference, as a share of stable's mean. */
-    standardError: (canary: ArmSums, stable: ArmSums): number => {
-      const [a, b] = [logLossSample(canary), logLossSample(stable)];
-      return Math.sqrt(a.variance / a.n + b.variance / b.n) / b.mean;
-    },
-  },
-  clickThroughRate: {
-    code: 'health.click-through-rate',
-    name: 'click-through rate',
-    figure: (sums: ArmSums): string => percent(sums.clicks / sums.impressions),
-    /** Worse is a smaller rate. */
-    z: (canary: ArmSums, stable: ArmSums): number =>
-      twoProportionZ(
-        { successes: stable.clicks, n: stable.impressions },
-        { successes: canary.clicks, n: canary.impressions },
-      ),
-    standardError: (canary: ArmSums, stable: ArmSums): number => {
-      const rate = (canary.clicks + stable.clicks) / (canary.impressions + stable.impressions);
-      return Math.sqrt(((1 - rate) / rate) * (1 / canary.impressions + 1 / stable.impressions));
-    },
-  },
-} as const;
+/** A metric of quality, and the factor by which a canary may be worse without a word. */
+interface Wanted {
+  metric: LiveQuality;
+  factor: number;
+}
+
+/** Cycles froze configs of builds that had no limits of calibration and score: those are not judged by them. */
+function qualityOf({ quality, maxCalibrationWorsening, maxScoreRatio }: HealthConfig): Wanted[] {
+  const limited = [
+    { metric: 'calibration', factor: maxCalibrationWorsening },
+    { metric: 'score', factor: maxScoreRatio },
+  ] as const;
+  return [
+    ...quality.map((metric) => ({ metric, factor: 1 })),
+    ...limited.flatMap(({ metric, factor }) => (typeof factor === 'number' ? [{ metric, factor }] : [])),
+  ];
+}
 
 function judgeQuality(
-  metric: keyof typeof QUALITY,
-  reading: HealthReading,
-  config: HealthConfig,
-  backstop: Backstop | null,
+  { metric, factor }: Wanted,
+  { reading, config, backstop }: { reading: HealthReading; config: HealthConfig; backstop: Backstop | null },
 ): Finding {
-  const { code, name, figure, z: zOf, standardError } = QUALITY[metric];
+  const { code, name, figure, missing, compare } = LIVE_QUALITY_METRICS[metric];
   const { qualityCanary: canary, qualityStable: stable } = reading;
   const needed = Math.max(2, config.minImpressions); // a variance needs two
   for (const [arm, { impressions }] of [
@@ -195,34 +193,27 @@ function judgeQuality(
     if (impressions < needed)
       return tooFew(code, `labelled ${arm} impressions`, { arm, impressions, expected: needed });
   }
-  const plain = zOf(canary, stable);
-  const z =
-    backstop === null
-      ? plain
-      : discountedZ(plain, {
-          standardError: standardError(canary, stable),
-          blocks: backstop.blocks,
-          drift: backstop.drifts[metric],
-        });
+  const lacking = missing?.(canary, stable, needed) ?? null;
+  if (lacking !== null) return finding('insufficient', code, lacking, { expected: needed });
+  const { z: plain, standardError } = compare(canary, stable, Math.log(factor));
+  const drift = backstop?.drifts[metric] ?? NO_DRIFT;
+  const z = backstop === null ? plain : discountedZ(plain, { standardError, blocks: backstop.blocks, drift });
   const maxZ = backstop?.maxZ ?? config.z;
+  const worse = factor === 1 ? 'worse' : `worse by more than a factor of ${decimal(factor)}`;
   const message =
     `The canary's ${name} is ${figure(canary)} over ${count(canary.impressions)} impressions, stable's ${figure(stable)} over ` +
-    `${count(stable.impressions)}: z of worse ${decimal(z)}, limit ${decimal(maxZ)}.`;
+    `${count(stable.impressions)}: z of ${worse} ${decimal(z)}, limit ${decimal(maxZ)}.`;
   const numbers = { canaryImpressions: canary.impressions, stableImpressions: stable.impressions, z, maxZ };
   return finding(judged(z <= maxZ, z), code, message, numbers);
 }
 
-function logLossSample({ impressions: n, logLossSum, logLossSquareSum }: ArmSums): {
-  mean: number;
-  variance: number;
-  n: number;
-} {
-  const mean = logLossSum / n;
-  return { mean, variance: Math.max(0, (logLossSquareSum - n * mean * mean) / (n - 1)), n };
-}
-
-function judgeExternal({ name, value, count: observations, at, error, min, max }: ExternalReading): Finding {
+function judgeExternal({ name, value, count: observations, minCount, at, error, min, max }: ExternalReading): Finding {
   const code = `health.external.${name}`;
+  // Before all else: a ratio of nothing is NaN, which would be unknown.
+  if (minCount !== undefined && observations !== null && observations < minCount) {
+    const message = `The metric "${name}" is of ${count(observations)} observations so far, ${count(minCount)} are needed to judge.`;
+    return finding('insufficient', code, message, { count: observations, expected: minCount });
+  }
   if (error !== undefined) return finding('unknown', code, `The metric "${name}" could not be read: ${error}`);
   if (value === null || !Number.isFinite(value) || observations === 0) {
     return finding(

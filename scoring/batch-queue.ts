@@ -36,6 +36,8 @@ const SLOTS = 2;
 const MAX_ROWS = 1_024;
 /** So many are worth a message of their own. */
 const MIN_ROWS = 200;
+/** Room at first: it grows with what comes, since memory that threads share is only given back by the garbage collector. */
+const FIRST_ROWS = 256;
 
 /**
  * What waits for one model's thread. Requests that are read in the same turn of the event loop, or while the thread is busy,
@@ -63,7 +65,7 @@ export class BatchQueue {
     this.#maxWaiting = options.maxWaiting;
     this.#send = options.send;
     this.#slots = Array.from({ length: SLOTS }, () => ({
-      memory: allocateBatch(MAX_ROWS, options.widths),
+      memory: allocateBatch(FIRST_ROWS, options.widths),
       known: false,
       requests: [],
     }));
@@ -110,7 +112,7 @@ export class BatchQueue {
       const end = at + request.rows.count;
       const share = request.rows.count / Math.max(1, total);
       if (problem === null) request.resolve({ scores: memory.scores.slice(at, end), runMs: runMs * share });
-      else request.reject(new ModelError(`${this.#title}: ${problem}`));
+      else request.reject(new ModelError(`${this.#title}: ${problem.message}`, problem.kind));
       at = end;
     }
     slot.requests = [];
@@ -178,7 +180,7 @@ export class BatchQueue {
   #fill(slot: Slot): void {
     const total = slot.requests.reduce((sum, { rows }) => sum + rows.count, 0);
     if (total > slot.memory.capacity) {
-      slot.memory = allocateBatch(total, this.#widths);
+      slot.memory = allocateBatch(Math.max(total, 2 * slot.memory.capacity), this.#widths);
       slot.known = false;
     }
     let at = 0;

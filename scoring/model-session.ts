@@ -29,6 +29,13 @@ export interface BatchModel extends Model {
 /** A model that can not be loaded, or that answers what no model may answer. */
 export class ModelError extends Error {
   override readonly name: string = 'ModelError';
+  /** `notNumbers`: it answered, with NaN or infinity. */
+  readonly kind: 'failed' | 'notNumbers';
+
+  constructor(message: string, kind: 'failed' | 'notNumbers' = 'failed') {
+    super(message);
+    this.kind = kind;
+  }
 }
 
 const OUTPUT = 'probability';
@@ -169,6 +176,7 @@ function checkProbabilities(scores: Float32Array): Float32Array {
   if (wrong >= 0)
     throw new ModelError(
       `the model scored row ${String(wrong)} of ${String(scores.length)} with ${String(scores[wrong])}`,
+      Number.isFinite(scores[wrong]) ? 'failed' : 'notNumbers',
     );
   return scores;
 }

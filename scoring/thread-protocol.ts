@@ -1,10 +1,15 @@
 import type { Feature } from '../config/schema.ts';
+import type { ModelError } from './model-session.ts';
 
 /** What a version's thread is started with. */
 export interface ThreadInput {
-  /** The ONNX file, its content verified. */
-  path: string;
   features: readonly Feature[];
+}
+
+/** A file's content, as the artifact store names it. */
+export interface FileContent {
+  sha256: string;
+  bytes: number;
 }
 
 /** Score the rows of shared batch `batch`: of the first `counts[0]` rows one request's, and so on. */
@@ -16,11 +21,22 @@ export interface BatchRequest {
   memory?: { buffer: SharedArrayBuffer; capacity: number };
 }
 
-/** `close` ends the thread once it has answered what came before. */
-export type ThreadRequest = BatchRequest | { kind: 'close' };
+/**
+ * `measure` reads a file to its end, `open` loads the model and warms it, `close` ends the thread once it has answered what
+ * came before.
+ */
+export type ThreadRequest =
+  { kind: 'measure'; path: string } | { kind: 'open'; path: string } | BatchRequest | { kind: 'close' };
+
+/** A `ModelError` on its way to the thread that asked. */
+export interface Problem {
+  message: string;
+  kind: ModelError['kind'];
+}
 
 export type ThreadAnswer =
+  | ({ kind: 'measured' } & FileContent)
   | { kind: 'ready' }
   | { kind: 'failed'; message: string }
   /** The scores stand in the batch, whose run took `runMs`; `problems` has what went wrong, by request, where something did. */
-  | { kind: 'scored'; batch: number; runMs: number; problems: readonly (string | null)[] | null };
+  | { kind: 'scored'; batch: number; runMs: number; problems: readonly (Problem | null)[] | null };

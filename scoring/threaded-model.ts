@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
+import type { Feature } from '../config/schema.ts';
 import type { FeatureRows } from '../features/featurizer.ts';
 import { BatchQueue, type Scoring } from './batch-queue.ts';
 import { ModelError, rowWidths } from './model-session.ts';
 import { startThread } from './start-thread.ts';
-import type { ThreadAnswer, ThreadInput, ThreadRequest } from './thread-protocol.ts';
+import type { FileContent, ThreadAnswer, ThreadInput, ThreadRequest } from './thread-protocol.ts';
 
 export { ModelTimeout, type Scoring } from './batch-queue.ts';
 
@@ -27,9 +28,16 @@ export interface ThreadedModel {
   close(): Promise<void>;
 }
 
-export interface ThreadedModelInput extends ThreadInput {
+export interface ThreadedModelInput {
   /** For messages: `version 7 of "news-feed"`. */
   title: string;
+  features: readonly Feature[];
+  /**
+   * Where the ONNX file is. A function may have files measured by the version's thread first: the calling thread need not
+   * read a large model.
+   */
+  path: string | ((measure: (path: string) => Promise<FileContent>) => Promise<string>);
+  /** For measuring a file, and for loading and warming the model. */
   loadWithinMs?: number;
   maxWaiting?: number;
 }
@@ -40,11 +48,11 @@ const CLOSE_WITHIN_MS = 2_000;
  * Starts a thread, loads and warms the model there and resolves when it can score.
  *
  * @throws ModelError that names the version and what to do: a missing, damaged or broken file, or one that breaks the
- *   contract of `openModel`.
+ *   contract of `openModel`; what `path` throws.
  */
 export async function openThreadedModel(input: ThreadedModelInput): Promise<ThreadedModel> {
   const { title, path, features, loadWithinMs = 60_000, maxWaiting = 256 } = input;
-  const workerData: ThreadInput = { path, features };
+  const workerData: ThreadInput = { features };
   const worker = startThread({ beside: import.meta.url, entry: './model-thread', workerData });
   const send = (request: ThreadRequest): void => {
     worker.postMessage(request);
@@ -70,8 +78,15 @@ export async function openThreadedModel(input: ThreadedModelInput): Promise<Thre
     worker.unref();
   };
 
+  const ask = (request: ThreadRequest): Promise<ThreadAnswer> => {
+    send(request);
+    return answered({ worker, exited, title, withinMs: loadWithinMs });
+  };
+
   try {
-    await loaded({ worker, title, withinMs: loadWithinMs });
+    const found =
+      typeof path === 'string' ? path : await path((file) => measured(ask({ kind: 'measure', path: file })));
+    await ask({ kind: 'open', path: found });
   } catch (error) {
     await release();
     throw error;
@@ -87,8 +102,25 @@ export async function openThreadedModel(input: ThreadedModelInput): Promise<Thre
   };
 }
 
-async function loaded({ worker, title, withinMs }: { worker: Worker; title: string; withinMs: number }): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
+async function measured(asked: Promise<ThreadAnswer>): Promise<FileContent> {
+  const answer = await asked;
+  if (answer.kind !== 'measured') throw new ModelError(`expected the content of a file, got "${answer.kind}"`);
+  return { sha256: answer.sha256, bytes: answer.bytes };
+}
+
+/** What a thread that is loading answers next. @throws ModelError when that is a failure, or nothing. */
+async function answered({
+  worker,
+  exited,
+  title,
+  withinMs,
+}: {
+  worker: Worker;
+  exited: Promise<unknown>;
+  title: string;
+  withinMs: number;
+}): Promise<ThreadAnswer> {
+  return new Promise((resolve, reject) => {
     const fail = (problem: string): void => {
       clearTimeout(timer);
       reject(new ModelError(`${title} can not be loaded: ${problem}`));
@@ -97,17 +129,14 @@ async function loaded({ worker, title, withinMs }: { worker: Worker; title: stri
       fail(`it took longer than ${String(withinMs)} ms`);
     }, withinMs);
     worker.once('message', (answer: ThreadAnswer) => {
-      if (answer.kind === 'failed') {
-        fail(answer.message);
-      } else {
-        clearTimeout(timer);
-        resolve();
-      }
+      clearTimeout(timer);
+      if (answer.kind === 'failed') fail(answer.message);
+      else resolve(answer);
     });
     worker.once('error', (error) => {
       fail(error instanceof Error ? error.message : String(error));
     });
-    worker.once('exit', () => {
+    void exited.then(() => {
       fail('its thread ended while loading');
     });
   });

@@ -6,19 +6,23 @@ import { writeHealthSums } from '../store/health-sums.ts';
 import { FeedbackTaker } from './feedback.ts';
 import { HealthSums } from './health-sums.ts';
 import { createHttpApi } from './http-api.ts';
+import { KeyRing, type KeyFile } from './key-ring.ts';
 import { LoadShedder } from './load-shedder.ts';
-import { createMetrics, type GatewayMetrics } from './metrics.ts';
+import { logEvents } from './log-events.ts';
+import { createMetrics, forgetVariant, type GatewayMetrics } from './metrics.ts';
 import { ModelPool } from './model-pool.ts';
 import { Ranker } from './ranker.ts';
 import { RefusedRequest } from './requests.ts';
 import { RouteFollower } from './route-follower.ts';
 import { RouteLoader } from './route-loader.ts';
 import type { ServedLine } from './served-line.ts';
+import { registerShadowMetrics } from './shadow-metrics.ts';
 import { ShadowMirror } from './shadow-mirror.ts';
-import type { SigningKey } from './signing-keys.ts';
+import { fingerprintOf, type SigningKey } from './signing-keys.ts';
 import { openSlateLog, type SlateLog } from './slate-log.ts';
 import { StableCache } from './stable-cache.ts';
 import { createTokens } from './tokens.ts';
+import { variantsOf, VariantTotals } from './variant-totals.ts';
 
 export interface GatewayOptions {
   databaseUrl: string;
@@ -31,8 +35,8 @@ export interface GatewayOptions {
   port: number;
   /** Names this process to rollbacks and in the event log; the same after a restart, no other process's. */
   processId: string;
-  /** The first signs; all are accepted. */
-  keys: readonly SigningKey[];
+  /** The first signs; all are accepted. A file is read again when it changes. */
+  keys: readonly SigningKey[] | KeyFile;
   /** The lines to serve; all when left out. */
   lines?: readonly string[];
   pollEveryMs?: number;
@@ -67,7 +71,8 @@ const CUT_CONNECTIONS_AFTER_MS = 4_000;
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { databaseUrl, processId, pollEveryMs = 1_000, flushEveryMs = 1_000 } = options;
   const logger = options.logger ?? pino({ name: 'gateway', level: 'warn' }, pino.destination(2));
-  const tokens = createTokens(options.keys);
+  const ring = await KeyRing.open(options.keys, logger);
+  const tokens = createTokens(ring.keys);
   const hash = await loadFeatureHash();
   const db = openDatabase(databaseUrl, { max: 4, statementTimeoutMs: 5_000 });
   const artifacts = openLocalArtifacts(options.artifactsRoot);
@@ -85,7 +90,14 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     logger,
   });
   const { lines } = follower;
+  const totals = new VariantTotals({
+    routed: () => [...lines.values()].flatMap(({ served }) => (served === null ? [] : variantsOf(served.route))),
+    onForgotten: (variant) => {
+      forgetVariant(metrics, variant);
+    },
+  });
   const sums = new HealthSums({
+    totals,
     bucketOf: (line, atMs) => bucketStart(atMs, lines.get(line)?.config.health.bucket ?? 10_000),
     write: (rows) =>
       writeHealthSums(
@@ -98,11 +110,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     processId,
     ...(options.sealEveryMs === undefined ? {} : { sealEveryMs: options.sealEveryMs }),
     eventNow: (line) => lines.get(line)?.arrivalTimeMs(0) ?? 0,
-    onLost: (problem) => {
-      logger.error(`${problem}: impressions and feedback are lost until the gateway is restarted`);
-    },
+    tell: logEvents(logger),
   });
-  const metrics = createMetrics(() => figures({ log, follower }));
+  const metrics = createMetrics(() => ({ ...figures({ log, follower, ring }), variants: totals.scrape(Date.now()) }));
+  registerShadowMetrics(metrics.register, () => sums.shadowRows());
   const mirrors = new Map<ServedLine, ShadowMirror>();
   const { canaryDeadlineMs = 150, deadlineMs = 2_000, shedAfterMs = 500 } = options;
   const shedder = new LoadShedder({ maxQueueMs: shedAfterMs });
@@ -136,11 +147,15 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     return flushing;
   };
   const flushTimer = setInterval(() => void flush(), flushEveryMs);
+  ring.follow((keys) => {
+    tokens.use(keys);
+  });
 
   const close = async (): Promise<void> => {
     closing = true;
     await stopListening(app);
     clearInterval(flushTimer);
+    ring.close();
     await Promise.all([...mirrors.values()].map((mirror) => mirror.close()));
     await Promise.all([log.close(), flush()]);
     await follower.close();
@@ -178,14 +193,18 @@ function mirrorOf(input: {
   return mirror;
 }
 
-function figures({ log, follower }: { log: SlateLog; follower: RouteFollower }) {
-  const { dropped, buffered } = log.stats();
+function figures({ log, follower, ring }: { log: SlateLog; follower: RouteFollower; ring: KeyRing }) {
   const lines = [...follower.lines.values()].flatMap(({ line, served, openRequests }) => {
     if (served === null) return [];
     const leaseSecondsLeft = Math.max(0, (served.leaseUntilMs - performance.now()) / 1_000);
     return [{ line, epoch: served.route.epoch, leaseSecondsLeft, openRequests }];
   });
-  return { eventLogDropped: dropped, eventLogBuffered: buffered, postgresUp: follower.connected, lines };
+  const signingKeys = ring.keys.map((key, place) => ({
+    ...{ key: key.id, fingerprint: fingerprintOf(key) },
+    use: place === 0 ? ('sign' as const) : ('accept' as const),
+  }));
+  const keys = { signingKeys, keyFileBroken: ring.problem !== null };
+  return { eventLog: log.stats(), postgresUp: follower.connected, lines, ...keys };
 }
 
 function unknownLine(name: string): RefusedRequest {

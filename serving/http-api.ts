@@ -132,9 +132,11 @@ function shownRoute(line: ServedLine) {
   const { served } = line;
   if (served === null)
     throw new RefusedRequest(503, `line "${line.line}" has no version loaded yet: try again in a moment`);
-  const { epoch, stable, canary, canaryShare, holdback, shadow, shadowShare, cycleId, who, why, at } = served.route;
+  const { epoch, stable, canary, canaryShare, holdback, holdbackVersion } = served.route;
+  const { shadow, shadowShare, cycleId, who, why, at } = served.route;
   return {
-    ...{ line: line.line, epoch, stable, canary, canaryShare, holdback, shadow, shadowShare, cycleId, who, why, at },
+    ...{ line: line.line, epoch, stable, canary, canaryShare, holdback, holdbackVersion },
+    ...{ shadow, shadowShare, cycleId, who, why, at },
     leaseMsLeft: Math.max(0, Math.round(served.leaseUntilMs - performance.now())),
     reportedEpoch: line.reportedEpoch,
     source: served.source,

@@ -2,7 +2,8 @@ import { hostname } from 'node:os';
 import pino from 'pino';
 import { z } from 'zod';
 import { startGateway } from './gateway.ts';
-import { parseSigningKeys } from './signing-keys.ts';
+import type { KeyFile } from './key-ring.ts';
+import { parseSigningKeys, type SigningKey } from './signing-keys.ts';
 
 /** The gateway as a process: configured by its environment, ended by SIGTERM or SIGINT. */
 
@@ -17,6 +18,7 @@ const environmentSchema = z.object({
   FRESHET_LOG_ROOT: z.string({ error: 'expected the folder of the event log' }).min(1),
   FRESHET_CACHE_DIR: z.string({ error: 'expected a folder for what a restart without Postgres needs' }).min(1),
   FRESHET_TOKEN_KEYS: z.string().optional(),
+  FRESHET_TOKEN_KEYS_FILE: z.string().optional(),
   FRESHET_PROCESS_ID: z.string().min(1).optional(),
   FRESHET_LINES: z.string().optional(),
   FRESHET_POLL_EVERY_MS: milliseconds.default(1_000),
@@ -34,6 +36,16 @@ function readEnvironment(): z.output<typeof environmentSchema> {
   const result = environmentSchema.safeParse(process.env);
   if (result.success) return result.data;
   throw new Error(result.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('\n'));
+}
+
+/** @throws Error unless exactly one of the two says which keys sign. */
+function signingKeys(env: z.output<typeof environmentSchema>): readonly SigningKey[] | KeyFile {
+  const { FRESHET_TOKEN_KEYS: text = '', FRESHET_TOKEN_KEYS_FILE: file = '' } = env;
+  if (file === '') return parseSigningKeys(text);
+  if (text === '') return { file };
+  throw new Error(
+    'FRESHET_TOKEN_KEYS and FRESHET_TOKEN_KEYS_FILE are both set: expected one, so that it is clear which keys sign',
+  );
 }
 
 type Given<T> = { [Key in keyof T]?: Exclude<T[Key], undefined> };
@@ -57,7 +69,7 @@ async function main(): Promise<void> {
     logRoot: env.FRESHET_LOG_ROOT,
     cacheDir: env.FRESHET_CACHE_DIR,
     processId: env.FRESHET_PROCESS_ID ?? `gateway-${hostname()}-${String(env.FRESHET_PORT)}`,
-    keys: parseSigningKeys(env.FRESHET_TOKEN_KEYS),
+    keys: signingKeys(env),
     pollEveryMs: env.FRESHET_POLL_EVERY_MS,
     flushEveryMs: env.FRESHET_FLUSH_EVERY_MS,
     sealEveryMs: env.FRESHET_SEAL_EVERY_MS,

@@ -1,4 +1,7 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { SlateLogStats } from './slate-log.ts';
+import { registerVariantMetrics } from './variant-metrics.ts';
+import type { Totals, TotalsVariant } from './variant-totals.ts';
 
 /** The gateway's own figures for Prometheus. Labels are lines, versions and arms: nothing of a user, nothing unbounded. */
 export interface GatewayMetrics {
@@ -7,22 +10,26 @@ export interface GatewayMetrics {
   rankSeconds: Histogram<'line' | 'arm'>;
   canaryFallbacks: Counter<'line' | 'version'>;
   shadowDropped: Counter<'line' | 'version'>;
-  feedback: Counter<'outcome'>;
+  feedback: Counter<'outcome' | 'reason'>;
   refused: Counter<'status'>;
 }
 
 /** Read when they are scraped. */
 export interface ScrapedFigures {
-  eventLogDropped: number;
-  eventLogBuffered: number;
+  eventLog: SlateLogStats;
   postgresUp: boolean;
+  signingKeys: { key: string; use: 'sign' | 'accept'; fingerprint: string }[];
+  /** The file of the signing keys can not be used as it is: those read before are in force. */
+  keyFileBroken: boolean;
   lines: { line: string; epoch: number; leaseSecondsLeft: number; openRequests: number }[];
+  variants: readonly Totals[];
 }
 
 export function createMetrics(figures: () => ScrapedFigures): GatewayMetrics {
   const register = new Registry();
   collectDefaultMetrics({ register });
   const registers = [register];
+  registerVariantMetrics(register, () => figures().variants);
 
   new Gauge({
     name: 'freshet_route_epoch',
@@ -60,19 +67,41 @@ export function createMetrics(figures: () => ScrapedFigures): GatewayMetrics {
     },
   });
   new Gauge({
-    name: 'freshet_event_log_dropped_records',
-    help: 'Impressions and feedback lost since the process started',
+    name: 'freshet_signing_key',
+    help: '1 for each key of rank answers: the one that signs, and those that are still or already accepted',
+    labelNames: ['key', 'use', 'fingerprint'],
     registers,
     collect() {
-      this.set(figures().eventLogDropped);
+      this.reset();
+      for (const key of figures().signingKeys) this.set(key, 1);
+    },
+  });
+  new Gauge({
+    name: 'freshet_signing_key_file_broken',
+    help: '1 while the file of the signing keys can not be used and the keys read before stay in force',
+    registers,
+    collect() {
+      this.set(figures().keyFileBroken ? 1 : 0);
+    },
+  });
+  new Gauge({
+    name: 'freshet_event_log_dropped_records',
+    help: 'Impressions and feedback lost since the process started, by reason',
+    labelNames: ['reason'],
+    registers,
+    collect() {
+      for (const [reason, records] of Object.entries(figures().eventLog.dropped)) this.set({ reason }, records);
     },
   });
   new Gauge({
     name: 'freshet_event_log_buffered_records',
-    help: 'Impressions and feedback not yet written',
+    help: 'Impressions and feedback not yet written: waiting for the thread of the log, or unsealed with its writer',
+    labelNames: ['place'],
     registers,
     collect() {
-      this.set(figures().eventLogBuffered);
+      const { waiting, unsealed } = figures().eventLog;
+      this.set({ place: 'waiting' }, waiting);
+      this.set({ place: 'unsealed' }, unsealed);
     },
   });
 
@@ -80,7 +109,7 @@ export function createMetrics(figures: () => ScrapedFigures): GatewayMetrics {
     register,
     rankRequests: new Counter({
       name: 'freshet_rank_requests_total',
-      help: 'Answered rank requests; outcome is ok, fallback (stable answered for the canary) or degraded (the input order was kept, because stable failed)',
+      help: 'Answered rank requests; outcome is ok, fallback (stable answered for the canary or the holdback) or degraded (the input order was kept, because stable failed)',
       labelNames: ['line', 'version', 'arm', 'outcome'],
       registers,
     }),
@@ -99,14 +128,14 @@ export function createMetrics(figures: () => ScrapedFigures): GatewayMetrics {
     }),
     shadowDropped: new Counter({
       name: 'freshet_shadow_dropped_total',
-      help: 'Copies for a shadow that were given up because too many waited',
+      help: 'Copies for a shadow that were given up: too many were open, or its lease did not hold',
       labelNames: ['line', 'version'],
       registers,
     }),
     feedback: new Counter({
-      name: 'freshet_feedback_events_total',
-      help: 'Feedback events; outcome is accepted, duplicate or refused',
-      labelNames: ['outcome'],
+      name: 'freshet_feedback_total',
+      help: 'Feedback events; outcome is accepted, duplicate or refused, reason says why it was refused',
+      labelNames: ['outcome', 'reason'],
       registers,
     }),
     refused: new Counter({
@@ -116,4 +145,12 @@ export function createMetrics(figures: () => ScrapedFigures): GatewayMetrics {
       registers,
     }),
   };
+}
+
+/** Removes the series of a version that is no longer routed, so that they do not grow with each swap. */
+export function forgetVariant(metrics: GatewayMetrics, { line, version: number, arm }: TotalsVariant): void {
+  const version = String(number);
+  for (const outcome of ['ok', 'fallback', 'degraded']) metrics.rankRequests.remove({ line, version, arm, outcome });
+  if (arm === 'canary') metrics.canaryFallbacks.remove({ line, version });
+  if (arm === 'shadow') metrics.shadowDropped.remove({ line, version });
 }

@@ -73,6 +73,10 @@ export class ModelPool {
     }
   }
 
+  holds(spec: VersionSpec): boolean {
+    return this.#entries.has(keyOf(spec));
+  }
+
   async close(): Promise<void> {
     const entries = [...this.#entries.values()];
     this.#entries.clear();
@@ -102,8 +106,12 @@ export class ModelPool {
       return { ...inputOrder(spec, featurizer), close: () => Promise.resolve() };
     const title = `version ${String(spec.version)} of "${spec.line}"`;
     if (spec.modelSha256 === null) throw new Error(`${title} has no model in the registry: register it again`);
-    const path = await this.#artifacts.path(spec.modelSha256);
-    const model = await openThreadedModel({ title, path, features: spec.features });
+    const { modelSha256 } = spec;
+    const model = await openThreadedModel({
+      title,
+      features: spec.features,
+      path: (measure) => this.#artifacts.path(modelSha256, measure),
+    });
     return {
       spec,
       featurizer,

@@ -9,7 +9,7 @@ import type { GatewayMetrics } from './metrics.ts';
 import type { LoadedVersion } from './model-pool.ts';
 import { RequestFeatures } from './request-features.ts';
 import { RefusedRequest, type RankRequest } from './requests.ts';
-import type { ServedLine, ServedRoute } from './served-line.ts';
+import type { Candidate, ServedLine, ServedRoute } from './served-line.ts';
 import type { ShadowMirror } from './shadow-mirror.ts';
 import type { SlateLog } from './slate-log.ts';
 import { explores, rankedOrder, shuffledOrder } from './slate-order.ts';
@@ -67,7 +67,7 @@ type Outcome = 'ok' | 'fallback' | 'degraded';
 
 /**
  * Answers rank requests: assigns the arm, scores, falls back, orders, logs, counts, and hands a copy to the shadow. A
- * canary never costs an answer; nor does a stable version that fails: the input's order is kept, and counted.
+ * canary never costs an answer, nor does the version of the holdback; nor does a stable version that fails: the input's order is kept, and counted.
  */
 export class Ranker {
   readonly #options: RankerOptions;
@@ -135,41 +135,39 @@ export class Ranker {
           canaryAllowed: line.leaseHolds(served),
         });
 
-    let canary: { scored: Scored | null; latencyMs: number } | null = null;
-    if (arm === 'canary') {
-      canary = await this.#tryCanary(ranking);
-      // Asked again, because the lease may have run out while the canary was scoring.
-      if (!line.leaseHolds(served)) {
-        arm = 'stable';
-        canary = null;
-      }
+    const beside = arm === 'canary' ? served.canary : arm === 'holdback' ? served.holdback : null;
+    let tried = beside === null ? null : await this.#tryBeside(ranking, beside);
+    // Asked again, because the lease may have run out while the canary was scoring.
+    if (arm === 'canary' && !line.leaseHolds(served)) {
+      arm = 'stable';
+      tried = null;
     }
-    if (canary?.scored != null)
-      return { answer: this.#record({ ...ranking, arm, scored: canary.scored }), outcome: 'ok' };
+    if (tried?.scored != null)
+      return { answer: this.#record({ ...ranking, arm, scored: tried.scored }), outcome: 'ok' };
 
     const { scored, degraded } = await this.#scoreStable(ranking, arm);
     const answer = this.#record({ ...ranking, arm, scored });
     if (!degraded) {
       const { scores: stableScores, runMs: stableRunMs } = scored;
-      mirror.offer({ served, requestId: request.requestId, features, stableScores, stableRunMs });
+      const { requestId, limit } = request;
+      mirror.offer({ served, requestId, limit, features, stableScores, stableRunMs });
     }
-    if (canary !== null) this.#countCanaryFailure(served, canary.latencyMs);
-    return { answer, outcome: degraded ? 'degraded' : canary === null ? 'ok' : 'fallback' };
+    if (tried !== null) this.#countFallback(served, arm, tried.latencyMs);
+    return { answer, outcome: degraded ? 'degraded' : tried === null ? 'ok' : 'fallback' };
   }
 
-  /** Whatever goes wrong in here is the canary's error and stable's answer. */
-  async #tryCanary(ranking: Ranking): Promise<{ scored: Scored | null; latencyMs: number }> {
-    const { canary } = ranking.served;
+  /** Asks the canary, or the version of the holdback. Whatever goes wrong in here is its error and stable's answer. */
+  async #tryBeside(ranking: Ranking, beside: Candidate): Promise<{ scored: Scored | null; latencyMs: number }> {
     const { canaryDeadlineMs, logger } = this.#options;
     const startedMs = performance.now();
     try {
-      if (canary?.kind !== 'loaded') return { scored: null, latencyMs: 0 };
+      if (beside.kind !== 'loaded') return { scored: null, latencyMs: 0 };
       // Half of the time at most: stable must still be able to answer.
       const withinMs = Math.min(canaryDeadlineMs, this.#leftMs(ranking) / 2);
-      const scored = await score({ ...ranking, version: canary.version, withinMs });
+      const scored = await score({ ...ranking, version: beside.version, withinMs });
       return { scored, latencyMs: scored.latencyMs };
     } catch (error) {
-      logger.debug({ line: ranking.line.line, err: error }, 'the canary failed: stable answers');
+      logger.debug({ line: ranking.line.line, err: error }, 'a version beside the stable failed: stable answers');
       return { scored: null, latencyMs: performance.now() - startedMs };
     }
   }
@@ -203,11 +201,11 @@ export class Ranker {
     return Math.max(1, Math.ceil(deadlineMs - (performance.now() - startedMs)));
   }
 
-  #countCanaryFailure({ route }: ServedRoute, latencyMs: number): void {
-    const version = route.canary ?? NaN;
-    const variant = { line: route.line, version, arm: 'canary', epoch: route.epoch } as const;
-    this.#options.sums.failed(variant, { atMs: Date.now(), latencyMs });
-    this.#options.metrics.canaryFallbacks.inc({ line: route.line, version: String(version) });
+  #countFallback({ route }: ServedRoute, arm: AnswerArm, latencyMs: number): void {
+    const { line, epoch } = route;
+    const version = (arm === 'canary' ? route.canary : route.holdbackVersion) ?? NaN;
+    this.#options.sums.failed({ line, version, arm, epoch }, { atMs: Date.now(), latencyMs });
+    if (arm === 'canary') this.#options.metrics.canaryFallbacks.inc({ line, version: String(version) });
   }
 
   /** Orders and cuts the slate, signs it, logs it and counts it. */

@@ -246,7 +246,8 @@ export class RouteFollower {
     const pending = this.#pending.get(line);
     if (served?.source === 'postgres' && served.route.epoch === route.epoch) {
       served.leaseUntilMs = leaseUntilMs;
-      if (served.canary?.kind !== 'failed' && served.shadow?.kind !== 'failed') return;
+      const beside = [served.canary, served.holdback, served.shadow];
+      if (beside.every((candidate) => candidate?.kind !== 'failed')) return;
     } else if (served !== null && !namesCandidates(route, served.route)) {
       // What the new route no longer names stops now, not when the rest of the new route is loaded.
       served.leaseUntilMs = -Infinity;
@@ -267,8 +268,8 @@ export class RouteFollower {
       // Overtaken: a newer route was read while this one was loading.
       if (this.#pending.get(line) !== pending) return;
       this.#pending.delete(line);
-      for (const candidate of [versions.canary, versions.shadow]) {
-        if (candidate?.kind === 'failed') this.#tell(`${route.line}: candidate`, candidate.reason);
+      for (const candidate of [versions.canary, versions.holdback, versions.shadow]) {
+        if (candidate?.kind === 'failed') this.#tell(`${route.line}: beside the stable`, candidate.reason);
       }
       const served: ServedRoute = { ...versions, leaseUntilMs: pending.leaseUntilMs };
       line.adopt(served);

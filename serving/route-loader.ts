@@ -9,7 +9,7 @@ import type { CachedStable } from './stable-cache.ts';
 export class RouteLoader {
   readonly #db: Queryable;
   readonly #pool: ModelPool;
-  /** Versions never change, so each is read once. */
+  /** Versions never change: each is read once while it is loaded. */
   readonly #specs = new Map<string, VersionSpec>();
 
   constructor({ db, pool }: { db: Queryable; pool: ModelPool }) {
@@ -18,16 +18,17 @@ export class RouteLoader {
   }
 
   /**
-   * Loads and warms all that a route names. A candidate that can not be loaded costs no answer: it comes back as one that
-   * fails each request.
+   * Loads and warms all that a route names. A version beside the stable that can not be loaded costs no answer: it
+   * comes back as one that fails each request.
    *
    * @throws Error when the stable version can not be loaded, or Postgres is gone.
    */
   async load(route: Route): Promise<Omit<ServedRoute, 'leaseUntilMs'>> {
     const stable = await this.#version(route, route.stable);
     const canary = await this.#candidate(route, route.canary);
+    const holdback = await this.#candidate(route, route.holdbackVersion);
     const shadow = await this.#candidate(route, route.shadow);
-    return { route, source: 'postgres', stable, canary, shadow };
+    return { route, source: 'postgres', stable, canary, holdback, shadow };
   }
 
   /** Loads a cached stable. @throws Error when its artifact is missing or broken. */
@@ -35,21 +36,23 @@ export class RouteLoader {
     const { line } = config;
     const route: Route = {
       ...{ line, epoch, salt, at, cycleId: null, stable: stable.version },
-      ...{ canary: null, canaryShare: 0, holdback: 0, shadow: null, shadowShare: 0 },
+      ...{ canary: null, canaryShare: 0, holdback: 0, holdbackVersion: null, shadow: null, shadowShare: 0 },
       ...{ who: 'gateway', why: 'restarted without Postgres: the stable version it served last' },
     };
     const version = await this.#pool.load({ line, ...stable });
-    return { route, source: 'cache', stable: version, canary: null, shadow: null, leaseUntilMs: -Infinity };
+    const alone = { stable: version, canary: null, holdback: null, shadow: null };
+    return { route, source: 'cache', ...alone, leaseUntilMs: -Infinity };
   }
 
   /** Lets go of versions that were not used for longest; those of `served` stay. */
   trim(served: readonly ServedRoute[]): void {
     this.#pool.trim(
-      served.flatMap(({ stable, canary, shadow }) => {
-        const candidates = [canary, shadow].filter((candidate) => candidate?.kind === 'loaded');
+      served.flatMap(({ stable, canary, holdback, shadow }) => {
+        const candidates = [canary, holdback, shadow].filter((candidate) => candidate?.kind === 'loaded');
         return [stable.spec, ...candidates.map(({ version }) => version.spec)];
       }),
     );
+    for (const [key, spec] of this.#specs) if (!this.#pool.holds(spec)) this.#specs.delete(key);
   }
 
   async #candidate(route: Route, version: number | null): Promise<Candidate | null> {

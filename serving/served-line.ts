@@ -4,7 +4,7 @@ import { createFeaturizer, type Featurizer } from '../features/featurizer.ts';
 import type { Route } from '../store/types.ts';
 import type { LoadedVersion, VersionSpec } from './model-pool.ts';
 
-/** A candidate that the route names: loaded, or why it could not be. */
+/** A version beside the stable that the route names: loaded, or why it could not be. */
 export type Candidate =
   { kind: 'loaded'; version: LoadedVersion } | { kind: 'failed'; version: number; reason: string };
 
@@ -15,6 +15,8 @@ export interface ServedRoute {
   source: 'postgres' | 'cache';
   stable: LoadedVersion;
   canary: Candidate | null;
+  /** The stable before the one that is watched; needs no lease. */
+  holdback: Candidate | null;
   shadow: Candidate | null;
   /** Until when (`performance.now()`) the canary or shadow may be served. Moves with each renewal that is read. */
   leaseUntilMs: number;

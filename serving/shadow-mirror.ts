@@ -1,4 +1,6 @@
 import { userPoint } from '../policy/assignment.ts';
+import { MAX_OPEN_COPIES } from '../policy/sample-ratio.ts';
+import { ModelError } from '../scoring/model-session.ts';
 import type { Scoring } from '../scoring/threaded-model.ts';
 import type { HealthSums } from './health-sums.ts';
 import type { GatewayMetrics } from './metrics.ts';
@@ -9,20 +11,21 @@ import type { ServedLine, ServedRoute } from './served-line.ts';
 export interface MirroredRequest {
   served: ServedRoute;
   requestId: string;
+  /** How many candidates were answered; all when left out. */
+  limit: number | undefined;
   features: RequestFeatures;
   stableScores: Float32Array;
   /** What the model itself took: a copy waits for other things than a request. */
   stableRunMs: number;
 }
 
-/** Copies that wait or are being scored. */
-const MAX_OPEN = 64;
 /** Generous: what is slow must be measured as slow, not given up. */
 const SHADOW_DEADLINE_MS = 2_000;
 
 /**
  * Scores copies of a line's answered requests with the route's shadow, after the answer. When too many are open, further
- * copies are dropped and counted; nothing of this ever holds up a request.
+ * copies are dropped; nothing of this ever holds up a request. Each copy that is due is counted at once, in the same turn
+ * as stable's answer, and what became of it later: scored, failed, no numbers or dropped.
  */
 export class ShadowMirror {
   readonly #line: ServedLine;
@@ -37,15 +40,13 @@ export class ShadowMirror {
     this.#metrics = options.metrics;
   }
 
-  /** Takes a copy if the route has a shadow whose share the request falls in and whose lease holds. */
+  /** Takes a copy if the route has a shadow whose share the request falls in; scores it while the lease holds. */
   offer(request: MirroredRequest): void {
     const { served, requestId } = request;
-    if (this.#closed || served.shadow === null || !this.#line.leaseHolds(served)) return;
-    if (userPoint(requestId, 'shadow') >= served.route.shadowShare) return;
-    if (this.#open.size >= MAX_OPEN) {
-      const variant = this.#variant(served);
-      this.#sums.dropped(variant, Date.now());
-      this.#metrics.shadowDropped.inc({ line: variant.line, version: String(variant.version) });
+    if (served.shadow === null || userPoint(requestId, 'shadow') >= served.route.shadowShare) return;
+    this.#sums.copied(variantOf(served), Date.now());
+    if (this.#open.size >= MAX_OPEN_COPIES || !this.#wanted(served)) {
+      this.#drop(served);
       return;
     }
     const scoring = this.#score(request).finally(() => this.#open.delete(scoring));
@@ -58,37 +59,54 @@ export class ShadowMirror {
     await Promise.all(this.#open);
   }
 
-  async #score({ served, features, stableScores, stableRunMs }: MirroredRequest): Promise<void> {
+  async #score({ served, limit, features, stableScores, stableRunMs }: MirroredRequest): Promise<void> {
     // The answer goes out first, and so do those of the requests that have come in meanwhile.
     await new Promise((resolve) => setImmediate(resolve));
+    if (this.#closed || !this.#wanted(served)) {
+      this.#drop(served);
+      return;
+    }
     const { shadow } = served;
-    const wanted = (): boolean =>
-      served.route.epoch === this.#line.served?.route.epoch && this.#line.leaseHolds(served);
-    if (shadow === null || this.#closed || !wanted()) return;
     let startedMs = performance.now();
     let scored: Scoring | null = null;
-    if (shadow.kind === 'loaded') {
+    let failure: 'failed' | 'notNumbers' = 'failed';
+    if (shadow?.kind === 'loaded') {
       try {
         const { version } = shadow;
         const rows = features.rowsFor(version.featurizer);
         startedMs = performance.now();
         scored = await version.score(rows, SHADOW_DEADLINE_MS);
-      } catch {
+      } catch (error) {
         // Counted below: what it was does not matter, how often it happens does.
+        if (error instanceof ModelError) failure = error.kind;
       }
     }
     // A shadow that was taken away while it scored may have failed for that reason alone.
-    if (!wanted()) return;
-    this.#sums.mirrored(this.#variant(served), {
+    if (!this.#wanted(served)) {
+      this.#drop(served);
+      return;
+    }
+    this.#sums.mirrored(variantOf(served), {
       atMs: Date.now(),
       latencyMs: scored?.runMs ?? performance.now() - startedMs,
-      scores: scored?.scores ?? null,
+      result: scored === null ? { kind: failure } : { kind: 'scored', scores: scored.scores },
       stableScores,
       stableLatencyMs: stableRunMs,
+      k: Math.min(limit ?? Infinity, this.#line.config.evaluation.k),
     });
   }
 
-  #variant({ route }: ServedRoute) {
-    return { line: route.line, version: route.shadow ?? NaN, arm: 'shadow' as const, epoch: route.epoch };
+  #wanted(served: ServedRoute): boolean {
+    return served.route.epoch === this.#line.served?.route.epoch && this.#line.leaseHolds(served);
   }
+
+  #drop(served: ServedRoute): void {
+    const variant = variantOf(served);
+    this.#sums.dropped(variant, Date.now());
+    this.#metrics.shadowDropped.inc({ line: variant.line, version: String(variant.version) });
+  }
+}
+
+function variantOf({ route }: ServedRoute) {
+  return { line: route.line, version: route.shadow ?? NaN, arm: 'shadow' as const, epoch: route.epoch };
 }

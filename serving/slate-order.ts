@@ -15,20 +15,26 @@ export function shuffledOrder(requestId: string, count: number): number[] {
   return order;
 }
 
+/** Beyond this many it is quicker to sort all than to put each in its place. */
+const FEW = 64;
+
 /** The indices of the `limit` best of `scores`, best first; equal scores keep the input's order. */
 export function rankedOrder(scores: Float32Array, limit = scores.length): number[] {
-  if (limit >= scores.length) {
-    return Array.from(scores, (_, index) => index).sort((a, b) => (scores[b] ?? 0) - (scores[a] ?? 0));
+  if (Math.min(limit, scores.length) > FEW) {
+    const order = Array.from(scores, (_, index) => index);
+    return order.sort((a, b) => (scores[b] ?? 0) - (scores[a] ?? 0)).slice(0, limit);
   }
   // The best so far, in order: each further one is put in its place, and the last falls off.
   const best: number[] = [];
+  let worst = Infinity;
   for (let index = 0; index < scores.length; index++) {
-    const score = scores[index] ?? 0;
-    let place = best.length;
-    while (place > 0 && (scores[best[place - 1] ?? 0] ?? 0) < score) place--;
-    if (place >= limit) continue;
-    if (best.length === limit) best.pop();
-    best.splice(place, 0, index);
+    const score = scores[index] as number;
+    if (best.length === limit && !(score > worst)) continue;
+    let place = Math.min(best.length, limit - 1);
+    for (; place > 0 && (scores[best[place - 1] as number] as number) < score; place--)
+      best[place] = best[place - 1] as number;
+    best[place] = index;
+    worst = scores[best[best.length - 1] as number] as number;
   }
   return best;
 }

@@ -29,7 +29,10 @@ export type OpenedImpression =
       /** Unique for the impression, and short. */
       key: string;
     }
-  | { kind: 'refused'; reason: string };
+  | { kind: 'refused'; code: TokenRefusal; reason: string };
+
+/** Why an impression id is none of ours: few, so that they can be counted by. */
+export type TokenRefusal = 'malformed' | 'unknownKey' | 'signature' | 'position';
 
 /** An impression id: what clients send back. */
 export const impressionIdOf = (token: string, position: number): string => `${token}.${String(position)}`;
@@ -41,13 +44,22 @@ export const impressionKeyOf = (token: string, position: number): string =>
 export interface Tokens {
   /** The token of an answer; an impression id is the token, a dot and the position. */
   sign(token: AnswerToken): string;
+  /** Never throws, whatever the text. */
   open(impressionId: string): OpenedImpression;
+  /**
+   * Signs with other keys from now on.
+   *
+   * @throws Error when there is no key to sign with.
+   */
+  use(keys: readonly SigningKey[]): void;
 }
 
 const MIN_PROBABILITY = 1e-6;
 const MAX_LOG_ODDS = Math.log((1 - MIN_PROBABILITY) / MIN_PROBABILITY);
 const LEVELS = 0xffff;
 const SIGNATURE_BYTES = 16;
+/** One spelling each: another would be another impression to whoever removes duplicates. */
+const POSITION = /^(0|[1-9]\d{0,4})$/;
 
 const headerSchema = z.tuple([
   z.string(),
@@ -72,11 +84,16 @@ const headerSchema = z.tuple([
  */
 export function createTokens(keys: readonly SigningKey[]): Tokens {
   checkSigningKeys(keys);
-  const [current] = keys;
-  const byId = new Map(keys.map((key) => [key.id, key]));
+  let inForce = keys;
 
   return {
+    use(next) {
+      checkSigningKeys(next);
+      inForce = next;
+    },
+
     sign({ line, requestId, version, arm, epoch, answeredAtMs, eventTimeMs, scores }) {
+      const [current] = inForce;
       if (current === undefined) throw new Error('no signing key');
       const header = [current.id, line, requestId, version, ANSWER_ARMS.indexOf(arm), epoch, answeredAtMs, eventTimeMs];
       const body = `${Buffer.from(JSON.stringify(header)).toString('base64url')}.${packScores(scores)}`;
@@ -86,21 +103,20 @@ export function createTokens(keys: readonly SigningKey[]): Tokens {
     open(impressionId) {
       const [header = '', scores = '', signed = '', place = '', ...rest] = impressionId.split('.');
       const fields = parseHeader(header);
-      if (fields === null || rest.length > 0 || !/^\d{1,5}$/.test(place)) {
-        return { kind: 'refused', reason: 'not an impression id of a rank answer' };
+      if (fields === null || rest.length > 0 || !POSITION.test(place)) {
+        return refused('malformed', 'not an impression id of a rank answer');
       }
       const [keyId, line, requestId, version, arm, epoch, answeredAtMs, eventTimeMs] = fields;
-      const key = byId.get(keyId);
-      if (key === undefined)
-        return { kind: 'refused', reason: 'signed with a key that is not, or no longer, accepted' };
+      const key = inForce.find(({ id }) => id === keyId);
+      if (key === undefined) return refused('unknownKey', 'signed with a key that is not, or no longer, accepted');
       if (!sameText(signature(`${header}.${scores}`, key), signed)) {
-        return { kind: 'refused', reason: 'the signature does not match: this id was not handed out, or was changed' };
+        return refused('signature', 'the signature does not match: this id was not handed out, or was changed');
       }
       const slate = unpackScores(scores);
       const position = Number(place);
       const score = slate[position];
       if (score === undefined) {
-        return { kind: 'refused', reason: `the answer had ${String(slate.length)} items, none at position ${place}` };
+        return refused('position', `the answer had ${String(slate.length)} items, none at position ${place}`);
       }
       const armName = ANSWER_ARMS[arm] ?? 'stable';
       const token = { line, requestId, version, arm: armName, epoch, answeredAtMs, eventTimeMs, scores: slate };
@@ -108,6 +124,8 @@ export function createTokens(keys: readonly SigningKey[]): Tokens {
     },
   };
 }
+
+const refused = (code: TokenRefusal, reason: string): OpenedImpression => ({ kind: 'refused', code, reason });
 
 function signature(body: string, key: SigningKey): string {
   return createHmac('sha256', key.secret).update(body).digest().subarray(0, SIGNATURE_BYTES).toString('base64url');

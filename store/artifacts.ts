@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -16,8 +16,13 @@ export interface ArtifactStore {
   putFile(path: string): Promise<Artifact>;
   /** @throws ArtifactError when it is missing or damaged. */
   get(sha256: string): Promise<Uint8Array>;
-  /** A local path whose content was verified just now; not to be written to. @throws ArtifactError like `get`. */
-  path(sha256: string): Promise<string>;
+  /**
+   * A local path whose content was verified just now; not to be written to.
+   *
+   * @param measure reads a whole file; this thread does when left out.
+   * @throws ArtifactError like `get`.
+   */
+  path(sha256: string, measure?: (path: string) => Promise<Artifact>): Promise<string>;
 }
 
 /** An artifact that can not be handed out. The message says which, where, and how to get it back. */
@@ -124,10 +129,12 @@ export function openLocalArtifacts(
       verify(sha256, describe(content));
       return content;
     },
-    async path(sha256) {
-      const meter = hashing();
-      await found(sha256, (path) => pipeline(createReadStream(path), meter.stream.resume()));
-      verify(sha256, meter.result());
+    async path(sha256, measure = measured) {
+      const actual = await found(sha256, async (path) => {
+        await stat(path);
+        return measure(path);
+      });
+      verify(sha256, actual);
       return locate(sha256);
     },
   };
@@ -137,6 +144,12 @@ const ADVICE = 'Restore the file from a backup, or train the version again from 
 
 function describe(content: Uint8Array): Artifact {
   return { sha256: createHash('sha256').update(content).digest('hex'), bytes: content.byteLength };
+}
+
+async function measured(path: string): Promise<Artifact> {
+  const meter = hashing();
+  await pipeline(createReadStream(path), meter.stream.resume());
+  return meter.result();
 }
 
 /** A stream that passes bytes through and knows their hash once they are all through. */

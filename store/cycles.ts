@@ -7,7 +7,7 @@ import { readLine } from './lines.ts';
 import { enqueueAlert } from './outbox.ts';
 import { endLease } from './leases.ts';
 import { parentFor } from './parents.ts';
-import { currentRoute, isRouted, lockHead, setStatus } from './route-head.ts';
+import { currentRoute, isRouted, lockHead, removeHoldback, setStatus } from './route-head.ts';
 import { withdrawCandidate } from './rollbacks.ts';
 import type { Alert, CycleRecord, Outcome, PhaseRecord, Refused, Route } from './types.ts';
 
@@ -35,7 +35,8 @@ const CLAIM_ROUNDS = 5;
 
 /**
  * Claims a line for a cycle: at most one open cycle a line. A cycle whose run is over without having closed it is closed
- * as `aborted` and what it left routed is removed, in the transaction that makes the claim. Freezes the line's config
+ * as `aborted` and what it left routed is removed, in the transaction that makes the claim; one that was promoted and still
+ * watched stays promoted, without its holdback. Freezes the line's config
  * and records its stable and the parent of its challenger. Safe to repeat for the same cycle, also from a later run of the same workflow.
  */
 export async function claimCycle(db: Queryable, claim: CycleClaim): Promise<ClaimResult> {
@@ -186,8 +187,13 @@ async function takeOver(tx: Transaction, { cycle, claim }: { cycle: CycleRecord;
   const { cycleId, line } = cycle;
   const run = `run ${cycle.runId} of workflow ${cycle.workflowId}`;
   const message = `${run} was over without having closed its cycle; ${claim.cycleId} took the line over`;
-  const reasons = [{ code: 'cycle.takenOver', message }];
-  const { route } = await closeAndClear(tx, { cycle, outcome: 'aborted', reasons, who: `cycle ${claim.cycleId}` });
+  const takenOver = { code: 'cycle.takenOver', message };
+  const who = `cycle ${claim.cycleId}`;
+  const { stable } = await lockHead(tx, line);
+  const watched = cycle.candidate !== null && stable === cycle.candidate;
+  const { route } = watched
+    ? await closeAndClear(tx, { cycle, outcome: 'promoted', reasons: [interrupted(stable), takenOver], who })
+    : await closeAndClear(tx, { cycle, outcome: 'aborted', reasons: [takenOver], who });
   await enqueueAlert(tx, {
     dedupKey: `${cycleId}/takenOver`,
     severity: 'warning',
@@ -207,7 +213,14 @@ async function takeOver(tx: Transaction, { cycle, claim }: { cycle: CycleRecord;
   });
 }
 
-/** Closes a locked cycle; a candidate that is still routed is taken out first. */
+function interrupted(version: number): Reason {
+  return {
+    code: 'watch.interrupted',
+    message: `the watch of version ${String(version)} was cut short; it had passed the ramp and stays`,
+  };
+}
+
+/** Closes a locked cycle; a candidate that is still routed is taken out first, one that is stable loses its holdback. */
 async function closeAndClear(
   tx: Transaction,
   close: { cycle: CycleRecord; outcome: Outcome; reasons: readonly Reason[]; who: string },
@@ -215,10 +228,11 @@ async function closeAndClear(
   const { cycle, outcome, reasons, who } = close;
   const { line, candidate } = cycle;
   const current = await lockHead(tx, line);
-  const routed = isRouted(current, candidate);
+  const why = reasons[0]?.message ?? outcome;
   let route = current;
-  if (routed) {
-    const why = reasons[0]?.message ?? outcome;
+  if (current.stable === candidate) {
+    route = await removeHoldback(tx, { cycle, current, who, why });
+  } else if (isRouted(current, candidate)) {
     const left = outcome === 'rejected' ? 'rejected' : 'rolledBack';
     route = await withdrawCandidate(tx, { cycle, current, who, why, left });
   } else {

@@ -1,17 +1,19 @@
+import { NO_TRAFFIC } from '../policy/health.ts';
 import type { HealthLook, LookSums } from '../policy/sequential/health-metrics.ts';
 import type { Queryable } from './database.ts';
-import type { ArmRange } from './health-sums.ts';
+import { comparedArms, type ArmRange } from './health-sums.ts';
 
 /** Sums by bucket and arm. `$2` is the index (from 0) of the first latency bucket that counts as slow. */
 const SUMS = `sum(requests)::float8 as requests, sum(errors)::float8 as errors, sum(impressions)::float8 as impressions,
   sum(clicks)::float8 as clicks, sum(score_sum) as "scoreSum", sum(log_loss_sum) as "logLossSum",
   sum(log_loss_square_sum) as "logLossSquareSum", sum(latency_ms_sum) as "latencyMsSum",
+  sum(dwells)::float8 as dwells, sum(dwell_sum) as "dwellSum", sum(dwell_square_sum) as "dwellSquareSum",
   sum((select coalesce(sum(counted), 0) from unnest(latency_buckets[$2::int + 1:]) counted))::float8 as slow`;
 
 type Row = LookSums & { atMs: number; isCanary: boolean };
 
 /**
- * Canary and concurrent stable (arms `stable` and `holdback`) bucket by bucket, over all processes: one look for each bucket
+ * Candidate and control (see `readArmSums`) bucket by bucket, over all processes: one look for each bucket
  * that lies wholly in [fromMs, toMs), without a gap; zeros where nothing was counted.
  */
 export async function readHealthLooks(
@@ -19,11 +21,11 @@ export async function readHealthLooks(
   { line, version, sinceEpoch, fromMs, toMs, bucketMs, slowFrom }: ArmRange & { slowFrom: number },
 ): Promise<HealthLook[]> {
   const { rows } = await db.query<Row>(
-    `select (extract(epoch from bucket_at) * 1000)::float8 as "atMs", arm = 'canary' as "isCanary", ${SUMS}
+    `select (extract(epoch from bucket_at) * 1000)::float8 as "atMs", version = $3 as "isCanary", ${SUMS}
      from health_sums
      where line = $1 and epoch >= $4 and bucket_at >= to_timestamp($5::float8 / 1000)
        and bucket_at <= to_timestamp(($6::float8 - $7::float8) / 1000)
-       and (arm = 'canary' and version = $3 or arm in ('stable', 'holdback') and version <> $3)
+       and ${comparedArms('$3')}
      group by 1, 2`,
     [line, slowFrom, version, sinceEpoch, fromMs, toMs, bucketMs],
   );
@@ -90,10 +92,7 @@ function empty(): HealthLook {
 }
 
 function noSums(): LookSums {
-  return {
-    ...{ requests: 0, errors: 0, slow: 0, impressions: 0, clicks: 0 },
-    ...{ scoreSum: 0, logLossSum: 0, logLossSquareSum: 0, latencyMsSum: 0 },
-  };
+  return { ...NO_TRAFFIC, slow: 0 };
 }
 
 function add(total: LookSums, more: LookSums): void {

@@ -105,10 +105,10 @@ async function decide(
 async function readVersions(db: Queryable, line: string): Promise<VersionRow[]> {
   const { rows } = await db.query<VersionRow>(
     `with spans as (
-       select stable, canary, shadow, coalesce(lead(at) over (order by epoch), 'infinity') as until
+       select stable, canary, holdback_version, shadow, coalesce(lead(at) over (order by epoch), 'infinity') as until
        from routes where line = $1),
      routed as (
-       select version, max(until) as until from spans, unnest(array[stable, canary, shadow]) as version
+       select version, max(until) as until from spans, unnest(array[stable, canary, holdback_version, shadow]) as version
        where version is not null group by version)
      select v.version, v.parent, v.status, v.cycle_id as "cycleId", v.lineage->>'snapshotId' as "snapshotId",
        extract(epoch from v.created_at)::float8 * 1000 as "createdAtMs", v.training_cutoff_ms as "trainingCutoffMs",

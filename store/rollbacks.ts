@@ -82,9 +82,10 @@ export interface OperatorRollback {
 
 /**
  * An operator's rollback, which needs no cycle and no Temporal. Without `toVersion`: while a candidate is shadow or
- * canary it is removed and the stable stays; otherwise the stable goes back to the one before it that was not itself
- * rolled back. Nothing but the stable is routed afterwards. The open cycle, if any, is closed in the same transaction:
- * `rolledBack` when its candidate was routed, else `aborted`.
+ * canary it is removed and the stable stays; one that is watched after its promotion gives way to the stable before it;
+ * otherwise the stable goes back to the one before it that was not itself rolled back. Nothing but the stable is routed
+ * afterwards. The open cycle, if any, is closed in the same transaction: `rolledBack` when its candidate was routed and
+ * is no more, else `aborted`.
  *
  * @throws Error when there is no earlier stable, or `toVersion` never was one, or retention removed its model.
  */
@@ -102,7 +103,7 @@ export async function operatorRollback(db: Queryable, request: OperatorRollbackR
     if ((await openCycleId(tx, line)) !== (open?.cycleId ?? null)) throw new TransactionOvertaken();
     const removing = open !== null && isRouted(current, open.candidate);
     const from = current.stable;
-    const to = await target(tx, { request, current, removing });
+    const to = await target(tx, { request, current, removing: removing ? open : null });
 
     const cycleId = open?.cycleId ?? null;
     const next = { stable: to, ...STABLE_ALONE };
@@ -111,8 +112,10 @@ export async function operatorRollback(db: Queryable, request: OperatorRollbackR
     if (open !== null) {
       const reasons = [{ code: 'operator.rollback', message: `${who} rolled back: ${why}`, numbers: { from, to } }];
       await endLease(tx, open.cycleId);
-      if (open.candidate !== null) await setStatus(tx, { line, version: open.candidate, status: 'rolledBack' });
-      await markClosed(tx, { cycle: open, outcome: removing ? 'rolledBack' : 'aborted', reasons });
+      const keeps = open.candidate === to;
+      if (open.candidate !== null && !keeps)
+        await setStatus(tx, { line, version: open.candidate, status: 'rolledBack' });
+      await markClosed(tx, { cycle: open, outcome: removing && !keeps ? 'rolledBack' : 'aborted', reasons });
     }
     const fields = { ...request.alert.fields, from, to, epoch: route.epoch };
     await enqueueAlert(tx, { ...request.alert, fields });
@@ -175,10 +178,10 @@ async function lastRouteOf(tx: Transaction, { line, cycleId }: CycleRecord): Pro
 
 async function target(
   tx: Transaction,
-  { request, current, removing }: { request: OperatorRollbackRequest; current: Route; removing: boolean },
+  { request, current, removing }: { request: OperatorRollbackRequest; current: Route; removing: CycleRecord | null },
 ): Promise<number> {
   const { line, toVersion } = request;
-  if (toVersion === undefined && removing) return current.stable;
+  if (toVersion === undefined && removing !== null) return withoutCandidate(current, removing).stable;
   const { rows } = await tx.query<{ version: number; status: VersionStatus; gone: string | null }>(
     `select v.version, v.status, to_char(g.removed_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"') as gone
      from versions v join routes r on r.line = v.line and r.stable = v.version

@@ -7,9 +7,11 @@ import { endLease, giveBackLease, grantLease, leaseHolds } from './leases.ts';
 import { enqueueAlert } from './outbox.ts';
 import {
   appendRoute,
+  currentRoute,
   isRouted,
   lockHead,
   readRoute,
+  removeHoldback,
   ROUTE_COLUMNS,
   setStable,
   setStatus,
@@ -19,6 +21,7 @@ import {
   INPUT_ORDER_VERSION,
   type Alert,
   type CycleRecord,
+  type Refused,
   type Route,
   type RouteMove,
   type RouteState,
@@ -116,18 +119,21 @@ export interface PromoteRequest {
   alert: Alert;
   /** A line's first version, which has nothing to be compared with: allowed only while version 0 is stable. */
   direct?: boolean;
+  /** Leaves this share on the stable before it and the cycle open, to be watched and settled. 0, as when left out: no watch. */
+  holdback?: number;
 }
 
 /**
- * Makes a cycle's canary the stable and closes the cycle as `promoted`, in one transaction. Needs a lease that holds,
- * except for a direct promotion. Refused like `moveRoute`; a repeated key returns the first promotion.
+ * Makes a cycle's canary the stable and closes the cycle as `promoted`, in one transaction; with a holdback the cycle stays
+ * open until `settle`. Needs a lease that holds, except for a direct promotion, and ends it: stable needs none. Refused like
+ * `moveRoute`; a repeated key returns the first promotion.
  *
  * @throws Error when the candidate is not the canary, or `direct` is asked for a line that has a stable version.
  */
 export async function promote(db: Queryable, request: PromoteRequest): Promise<RouteMove> {
   return transaction(db, (tx) =>
     moveOnce(tx, request.effectKey, async () => {
-      const { cycleId, who, why } = request;
+      const { cycleId, who, why, holdback = 0 } = request;
       const cycle = await lockCycle(tx, cycleId);
       const closed = refuseClosed(cycle);
       if (closed !== null) return closed;
@@ -138,15 +144,72 @@ export async function promote(db: Queryable, request: PromoteRequest): Promise<R
       const direct = request.direct === true;
       const version = promotable(cycle, { version: request.version, current, direct });
       if (!direct && !(await leaseHolds(tx, cycleId))) return { kind: 'leaseExpired' };
-      const next = { stable: version, ...STABLE_ALONE };
+      const watched = holdback > 0 && !direct;
+      const next: RouteState = {
+        ...{ stable: version, ...STABLE_ALONE },
+        ...(watched && { holdback, holdbackVersion: current.stable }),
+      };
       const route = await appendRoute(tx, { current, next, salt: cycleId, cycleId, who, why });
       await endLease(tx, cycleId);
       await setStable(tx, { line, from: current.stable, to: version, left: 'archived' });
-      await markClosed(tx, { cycle, outcome: 'promoted', reasons: request.reasons ?? [] });
+      if (!watched) await markClosed(tx, { cycle, outcome: 'promoted', reasons: request.reasons ?? [] });
       await enqueueAlert(tx, request.alert);
       return { kind: 'moved', route };
     }),
   );
+}
+
+export interface SettleRequest {
+  cycleId: string;
+  /** Of the watch's route: any move in between refuses this one. */
+  expectedEpoch: number;
+  who: string;
+  why: string;
+  reasons: readonly Reason[];
+  effectKey: string;
+  alert?: Alert;
+}
+
+/**
+ * Ends the watch of a promoted version: removes the holdback and closes the cycle as `promoted`, in one transaction.
+ * Refused without any write when the cycle is closed or the route moved. A repeated key returns the first.
+ *
+ * @throws Error when the cycle's candidate is not the stable.
+ */
+export async function settle(db: Queryable, request: SettleRequest): Promise<RouteMove> {
+  return transaction(db, (tx) =>
+    moveOnce(tx, request.effectKey, async () => {
+      const { cycleId, expectedEpoch, who, why } = request;
+      const cycle = await lockCycle(tx, cycleId);
+      const current = await lockHead(tx, cycle.line);
+      const refusal = refuseWatch(cycle, { current, expectedEpoch });
+      if (refusal !== null) return refusal;
+      const route = await removeHoldback(tx, { cycle, current, who, why });
+      await markClosed(tx, { cycle, outcome: 'promoted', reasons: request.reasons });
+      if (request.alert !== undefined) await enqueueAlert(tx, request.alert);
+      return { kind: 'moved', route };
+    }),
+  );
+}
+
+/** Why the watch of a promoted version can not go on: somebody closed the cycle, or moved the route. Null: it can. */
+export async function watchRefusal(
+  db: Queryable,
+  { cycleId, expectedEpoch }: Pick<SettleRequest, 'cycleId' | 'expectedEpoch'>,
+): Promise<Refused | null> {
+  return transaction(db, async (tx) => {
+    const cycle = await lockCycle(tx, cycleId);
+    return refuseWatch(cycle, { current: await currentRoute(tx, cycle.line), expectedEpoch });
+  });
+}
+
+function refuseWatch(
+  cycle: CycleRecord,
+  { current, expectedEpoch }: { current: Route; expectedEpoch: number },
+): Refused | null {
+  const closed = refuseClosed(cycle);
+  if (closed !== null) return closed;
+  return current.epoch === expectedEpoch ? null : { kind: 'epochMoved', expected: expectedEpoch, current };
 }
 
 const recordedMove = z.object({ line: z.string(), epoch: z.number() });
@@ -174,6 +237,7 @@ function checkMove(move: MoveRequest, { cycle, current }: { cycle: CycleRecord; 
   const wrong = (what: string): Error =>
     new Error(`cycle "${cycleId}" can not move the route of "${move.line}": ${what}`);
   if (cycle.line !== move.line) throw wrong(`it is a cycle of "${cycle.line}"`);
+  if (next.holdbackVersion !== null) throw wrong('only a promotion gives the holdback a version of its own');
   if (next.stable !== current.stable) {
     const versions = `${String(current.stable)} to ${String(next.stable)}`;
     throw wrong(`it would change the stable from version ${versions}; use promote or a rollback`);

@@ -13,8 +13,10 @@ export interface RouteState {
   stable: number;
   canary: number | null;
   canaryShare: number;
-  /** Share that stays on stable whatever the canary's share is, at the opposite end of the hash range. */
+  /** Share that stays on the old stable whatever the canary's share is, at the opposite end of the hash range. */
   holdback: number;
+  /** What answers the holdback after a promotion: the stable before it. Null: the stable. */
+  holdbackVersion: number | null;
   shadow: number | null;
   shadowShare: number;
 }

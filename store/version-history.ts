@@ -11,8 +11,8 @@ export interface StatusChange {
 /** From one move of the route to the next one: what a version was given. */
 export interface RouteSpan {
   epoch: number;
-  role: 'stable' | 'canary' | 'shadow';
-  /** Of 1; what a canary leaves is the stable's. */
+  role: 'stable' | 'canary' | 'holdback' | 'shadow';
+  /** Of 1; what a canary or the holdback of another version leaves is the stable's. */
   share: number;
   fromAt: Date;
   /** Null: in force. */
@@ -45,7 +45,8 @@ export async function versionHistories(
     `with spans as (select *, lead(at) over (order by epoch) as to_at from routes where line = $1)
      select arm.version, arm.role, arm.share, s.epoch, s.at as "fromAt", s.to_at as "toAt", s.cycle_id as "cycleId", s.who, s.why
      from spans s cross join lateral (values
-       (s.stable, 'stable', 1 - s.canary_share), (s.canary, 'canary', s.canary_share), (s.shadow, 'shadow', s.shadow_share)
+       (s.stable, 'stable', 1 - s.canary_share - case when s.holdback_version is null then 0 else s.holdback end),
+       (s.canary, 'canary', s.canary_share), (s.holdback_version, 'holdback', s.holdback), (s.shadow, 'shadow', s.shadow_share)
      ) arm (version, role, share)
      where arm.version = any($2) order by s.epoch`,
     [line, versions],

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import { duration } from '../config/duration.ts';
 import { DEFAULT_QUEUE_PREFIX } from '../config/names.ts';
 
 /** Absolute, as the trainer contract promises the paths in it. */
@@ -18,6 +19,12 @@ const schema = z.object({
   FRESHET_LOG_ROOT: z.string().min(1).default('.freshet/events'),
   FRESHET_WORK_ROOT: folder.prefault('.freshet/work'),
   FRESHET_LOG_TABLE: z.string().min(1).optional(),
+  /** Compact an hour of the event log when nothing came for so long: gateways seal every second, and late ones are merged. */
+  FRESHET_LOG_COMPACT_AFTER: duration.prefault('10m'),
+  /** Delete what was compacted so long after: four times what a snapshot may take to read. */
+  FRESHET_LOG_GRACE: duration.prefault('1h'),
+  /** Keep rows of the event log so long by event time, and never shorter than what a line's next snapshot can read. */
+  FRESHET_LOG_KEEP: duration.prefault('30d'),
   FRESHET_PYTHON: z.string().min(1).default('python3'),
   /** GPUs of the gpu worker: how many (0: train on the CPU), or their ids with commas between. All that there are when left out. */
   FRESHET_GPU_DEVICES: z.string().min(1).optional(),

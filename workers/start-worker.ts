@@ -9,6 +9,7 @@ import { createDataActivities, createGpuActivities, createRolloutActivities } fr
 import type { CoreDependencies, GpuDependencies } from '../activities/dependencies.ts';
 import { taskQueue, type WorkerRole } from '../config/names.ts';
 import { alertChannelsFromEnv } from '../integrations/alert-channels.ts';
+import { createGatewayTarget } from '../integrations/gateway-target.ts';
 import { openLocalInventory } from '../store/artifact-inventory.ts';
 import { openLocalArtifacts, type ArtifactStore } from '../store/artifacts.ts';
 import { openDatabase } from '../store/database.ts';
@@ -18,7 +19,9 @@ import { startAlertDelivery } from './alert-delivery.ts';
 import { codeVersion } from './code-version.ts';
 import type { WorkerEnvironment } from './environment.ts';
 import { findDevices, listDevices } from './gpu-devices.ts';
+import { startLogKeeping } from './log-keeping.ts';
 import { startMlflowMirror } from './mlflow-mirror.ts';
+import { startPruning } from './prune-loop.ts';
 import { startReportServer } from './report-server.ts';
 import { startRetention } from './retention-loop.ts';
 
@@ -119,6 +122,13 @@ async function roleOptions(
       if (reports !== null) closers.push(reports.stop);
       const inventory = openLocalInventory(env.FRESHET_ARTIFACTS);
       closers.push(startRetention({ db: core.db, inventory, logger: core.logger }).stop);
+      closers.push(startPruning({ db: core.db, logger: core.logger }).stop);
+      const settings = {
+        quietMs: env.FRESHET_LOG_COMPACT_AFTER,
+        graceMs: env.FRESHET_LOG_GRACE,
+        keepMs: env.FRESHET_LOG_KEEP,
+      };
+      closers.push(startLogKeeping({ db: core.db, root: env.FRESHET_LOG_ROOT, settings, logger: core.logger }).stop);
       const mlflow = startMlflowMirror({ db: core.db, logger: core.logger, processEnv: of.processEnv ?? process.env });
       if (mlflow !== null) closers.push(mlflow.stop);
       return {
@@ -165,6 +175,7 @@ async function roleOptions(
         activities: createRolloutActivities({
           ...core,
           temporal: new Client({ connection: client, namespace: env.TEMPORAL_NAMESPACE }),
+          serving: createGatewayTarget(core.db),
           channels,
           prometheusUrl: env.PROMETHEUS_URL ?? null,
         }),

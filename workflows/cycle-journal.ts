@@ -27,6 +27,7 @@ export class CycleJournal {
   training: TrainingSummary | null = null;
   gate: GateSummary | null = null;
   canaryPercent: number | null = null;
+  holdbackPercent: number | null = null;
   checks: CycleStatus['checks'] = { total: 0, last: null, breaker: null };
   outcome: CycleStatus['outcome'] = null;
   reasons: Reason[] = [];
@@ -50,6 +51,8 @@ export class CycleJournal {
     const open = this.phases.at(-1);
     if (open?.endedAt === null) open.endedAt = now;
     this.phase = phase;
+    this.canaryPercent = null;
+    this.holdbackPercent = null;
     if (phase !== 'closed') this.phases.push({ phase, startedAt: now, endedAt: null });
   }
 
@@ -62,7 +65,6 @@ export class CycleJournal {
     this.reasons = reasons;
     this.waitingForRows = null;
     this.waitingForApproval = null;
-    this.canaryPercent = null;
   }
 
   status(paused: CycleStatus['paused']): CycleStatus {
@@ -77,6 +79,7 @@ export class CycleJournal {
       training,
       gate,
       canaryPercent,
+      holdbackPercent,
       waitingForRows,
       waitingForApproval,
       checks,
@@ -94,6 +97,7 @@ export class CycleJournal {
       training,
       gate,
       canaryPercent,
+      holdbackPercent,
       paused,
       waitingForRows,
       waitingForApproval,
@@ -112,10 +116,12 @@ export class CycleJournal {
   markdown(paused: CycleStatus['paused']): string {
     const versions = `champion ${this.champion === null ? 'none' : `v${String(this.champion)}`}, challenger ${this.version === null ? 'not yet' : `v${String(this.version)}`}`;
     const canary = this.canaryPercent === null ? '' : ` at ${String(this.canaryPercent)} % of traffic`;
+    const holdback =
+      this.holdbackPercent === null ? '' : `, with ${String(this.holdbackPercent)} % of traffic on the champion`;
     const approval = this.waitingForApproval;
     const { last, total } = this.checks;
     const blocks = [
-      `### ${this.line}: ${this.outcome ?? `${this.phase}${canary}`}`,
+      `### ${this.line}: ${this.outcome ?? `${this.phase}${canary}${holdback}`}`,
       `${versions}; started by ${this.trigger}`,
       ...(this.reportUrl === null ? [] : [`[Report on the data](${this.reportUrl})`]),
       ...(this.cardUrl === null ? [] : [`[Model card](${this.cardUrl})`]),

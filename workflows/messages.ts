@@ -18,7 +18,7 @@ export interface ApprovalMessage extends OperatorMessage {
 export const pauseSignal = defineSignal<[OperatorMessage]>('pause');
 /** Ends a pause. */
 export const resumeSignal = defineSignal<[OperatorMessage]>('resume');
-/** From shadow on: removes the candidate and restores stable. Before: ends the cycle, stable untouched. */
+/** From shadow on, the watch included: removes the candidate and restores stable. Before: ends the cycle, stable untouched. */
 export const forceRollbackSignal = defineSignal<[OperatorMessage]>('forceRollback');
 /** Ends the cycle as aborted; a candidate that is routed is removed. */
 export const abortSignal = defineSignal<[OperatorMessage]>('abort');
@@ -43,6 +43,7 @@ export type Phase =
   | 'shadow'
   | 'canary'
   | 'promote'
+  | 'watch'
   | 'rollback'
   | 'closed';
 
@@ -134,6 +135,8 @@ export interface CycleStatus {
   waitingForRows: WaitingForRows | null;
   /** Percent of traffic the canary is meant to have now; null outside the canary phase. */
   canaryPercent: number | null;
+  /** Percent of traffic that the stable before it has while the promoted version is watched; null outside the watch. */
+  holdbackPercent: number | null;
   paused: OperatorMessage | null;
   waitingForApproval: { version: number; until: string; reasons: Reason[] } | null;
   checks: { total: number; last: { status: string; reasons: Reason[] } | null; breaker: BreakerState | null };

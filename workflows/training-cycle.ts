@@ -14,16 +14,17 @@ import { cycleId as cycleIdOf } from '../config/names.ts';
 import type { Reason } from '../policy/verdict.ts';
 import { compensation, confirmationOf, cycleActivities, rollout } from './activity-options.ts';
 import { prepareChallenger, type Challenger } from './challenger.ts';
-import { enterPhase, show, type CycleContext } from './cycle-context.ts';
+import { enterPhase, holdWhilePaused, show, type CycleContext } from './cycle-context.ts';
 import { CycleJournal } from './cycle-journal.ts';
 import { EndOfCycle, endingOf, failureReason, type Ending } from './end-of-cycle.ts';
 import * as messages from './messages.ts';
 import { OperatorDesk } from './operator-desk.ts';
 import { attemptMove, runCanary, runShadow } from './rollout.ts';
+import { runWatch, watchedHoldback, type Promotion } from './watch.ts';
 
 /**
- * One cycle of a model line: claim the line, prepare a challenger, shadow it, ramp it under the monitor, promote it - or
- * take it back. See docs/architecture.md for the phases and docs/guarantees.md for what holds whatever dies.
+ * One cycle of a model line: claim the line, prepare a challenger, shadow it, ramp it under the monitor, promote it and
+ * watch it - or take it back. See docs/architecture.md for the phases and docs/guarantees.md for what holds whatever dies.
  *
  * @throws ApplicationFailure `TrainingFailed` when training can not be done, `LateRollback` when a rollback was confirmed
  * after its deadline; every other ending completes the workflow with its outcome and reasons.
@@ -89,21 +90,28 @@ async function runPhases(context: CycleContext, plan: CyclePlan): Promise<Ending
     checkEveryMs: plan.canary.checkEvery,
   });
   const challenger = await prepareChallenger(context, { data, gpu });
-  if (plan.champion === null) return promote(context, challenger, { expectedEpoch: plan.epoch, direct: true });
+  // A pause during the registration or the approval holds here: nothing of a paused cycle is served.
+  await holdWhilePaused(context);
+  context.routed = true;
+  if (plan.champion === null) {
+    const { reasons } = await promote(context, challenger, { expectedEpoch: plan.epoch, direct: true });
+    return { kind: 'promoted', reasons };
+  }
   const candidate = { version: challenger.version, champion: plan.champion };
   const shadowEpoch = await runShadow(context, monitor, candidate, plan.epoch);
   const canaryEpoch = await runCanary(context, monitor, candidate, shadowEpoch);
-  return promote(context, challenger, { expectedEpoch: canaryEpoch, direct: false });
+  const promotion = await promote(context, challenger, { expectedEpoch: canaryEpoch, direct: false });
+  return runWatch(context, monitor, candidate, promotion);
 }
 
 async function promote(
   context: CycleContext,
   { version, gate }: Challenger,
   { expectedEpoch, direct }: { expectedEpoch: number; direct: boolean },
-): Promise<Ending> {
+): Promise<Promotion> {
   const { cycleId, line } = context;
+  const holdback = direct ? 0 : watchedHoldback(context);
   enterPhase(context, 'promote');
-  context.routed = true;
   const reasons = [
     direct
       ? {
@@ -115,11 +123,11 @@ async function promote(
   ];
   const moved = await attemptMove(() =>
     rollout.promote.executeWithOptions({ summary: `version ${String(version)} becomes stable` }, [
-      { cycleId, line, version, expectedEpoch, direct, reasons },
+      { cycleId, line, version, expectedEpoch, direct, holdback, reasons },
     ]),
   );
   if (moved.kind === 'refused') throw endingOf(moved.refusal);
-  return { kind: 'promoted', reasons };
+  return { route: { epoch: moved.epoch, sinceMs: moved.movedAtMs }, holdback, reasons };
 }
 
 /** Runs the phases until they end or an operator ends them: a rollback request cancels whatever is running. */
@@ -151,15 +159,15 @@ function stopped({ desk, routed }: CycleContext): Ending {
 /** Makes the ending true and visible. Operators are heard once more before the workflow completes. */
 async function close(context: CycleContext, decided: Ending): Promise<messages.CycleResult> {
   let ending = decided;
-  let late = await carryOut(context, ending);
+  let { outcome, late } = await carryOut(context, ending);
   const { desk } = context;
   await savePhases(context);
   if (ending.kind === 'promoted' && desk.stop !== null) {
     ending = stopped(context);
-    late = await carryOut(context, ending);
+    ({ outcome, late } = await carryOut(context, ending));
     await savePhases(context);
   }
-  if (ending.kind === 'failed') {
+  if (ending.kind === 'failed' || outcome === 'failed') {
     throw ApplicationFailure.nonRetryable(ending.reasons.map((reason) => reason.message).join('; '), 'TrainingFailed');
   }
   if (late) {
@@ -168,24 +176,28 @@ async function close(context: CycleContext, decided: Ending): Promise<messages.C
       'LateRollback',
     );
   }
-  return context.journal.result(ending.kind === 'closedElsewhere' ? ending.outcome : ending.kind);
+  return context.journal.result(outcome);
 }
 
-/** @returns whether a rollback was confirmed only after its deadline. */
-async function carryOut(context: CycleContext, ending: Ending): Promise<boolean> {
+interface Carried {
+  outcome: messages.CycleOutcome | 'failed';
+  /** Whether a rollback was confirmed only after its deadline. */
+  late: boolean;
+}
+
+async function carryOut(context: CycleContext, ending: Ending): Promise<Carried> {
   const { cycleId, journal } = context;
-  const outcome = ending.kind === 'closedElsewhere' ? ending.outcome : ending.kind;
-  let late = false;
+  let carried: Carried = { outcome: ending.kind === 'closedElsewhere' ? ending.outcome : ending.kind, late: false };
   const removes = ending.kind === 'rolledBack' || ending.kind === 'aborted';
   if (removes && context.routed) {
-    late = await rollBack(context, ending);
+    carried = await rollBack(context, ending);
   } else if (ending.kind !== 'promoted' && ending.kind !== 'closedElsewhere' && ending.kind !== 'rolledBack') {
     await compensation.endCycle.executeWithOptions({ summary: ending.kind }, [
       { cycleId, outcome: ending.kind, version: journal.version, reasons: ending.reasons },
     ]);
   }
-  conclude(context, outcome, ending.reasons);
-  return late;
+  conclude(context, carried.outcome, ending.reasons);
+  return carried;
 }
 
 function conclude(
@@ -202,22 +214,24 @@ function conclude(
  * Invariant 7: writes the route without the candidate, then waits until the fleet has confirmed it. At the deadline it
  * pages and pauses the schedule, and goes on trying.
  */
-async function rollBack(context: CycleContext, ending: Extract<Ending, { who: string }>): Promise<boolean> {
+async function rollBack(context: CycleContext, ending: Extract<Ending, { who: string }>): Promise<Carried> {
   const { cycleId, line, plan, journal } = context;
   const { workflowId, runId } = workflowInfo();
   const version = journal.version ?? 0;
   const decidedAtMs = Date.now();
   enterPhase(context, 'rollback');
   const confirmed = (async () => {
-    const { epoch } = await compensation.rollback.executeWithOptions({ summary: `remove version ${String(version)}` }, [
-      { cycleId, line, version, outcome: ending.kind, who: ending.who, reasons: ending.reasons },
-    ]);
+    const { epoch, outcome } = await compensation.rollback.executeWithOptions(
+      { summary: `remove version ${String(version)}` },
+      [{ cycleId, line, version, outcome: ending.kind, who: ending.who, reasons: ending.reasons }],
+    );
     const { confirmedAtMs } = await confirmationOf.confirmRoute.executeWithOptions(
       { summary: `every gateway reports epoch ${String(epoch)}` },
       [{ cycleId, line, epoch }],
     );
     journal.rollback = { firstFailedCheckAtMs: ending.firstFailedCheckAtMs, decidedAtMs, confirmedAtMs, epoch };
     show(context);
+    return outcome ?? ending.kind;
   })();
   const { rollbackDeadline } = plan.canary;
   const deadlineMs = (ending.firstFailedCheckAtMs ?? decidedAtMs) + rollbackDeadline;
@@ -225,13 +239,13 @@ async function rollBack(context: CycleContext, ending: Extract<Ending, { who: st
     confirmed.then(() => true),
     sleep(Math.max(1, deadlineMs - decidedAtMs), { summary: 'rollback deadline' }).then(() => false),
   ]);
-  if (inTime) return false;
+  if (inTime) return { outcome: await confirmed, late: false };
   const late = { cycleId, line, workflowId, runId, version, deadlineMs: rollbackDeadline };
   await compensation.reportLateRollback.executeWithOptions({ summary: 'page, pause the schedule' }, [late]);
-  await confirmed;
+  const outcome = await confirmed;
   const tookMs = Date.now() - (ending.firstFailedCheckAtMs ?? decidedAtMs);
   await compensation.reportRollbackConfirmed.executeWithOptions({ summary: 'end the page' }, [{ ...late, tookMs }]);
-  return true;
+  return { outcome, late: true };
 }
 
 /** Best effort: the phases' times are kept for the tables; the outcome already is. */

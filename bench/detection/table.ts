@@ -98,7 +98,7 @@ drawn anew about once a minute. With little history \`health.sequential.dispersi
 ramps find damage a little later. The bound on false alarms is as good as this estimate.
 
 It does not hear: damage that stays well below the factor looked for (2.5 for errors and slow requests, 0.7 for clicks, a
-quarter for log loss) but by the backstop; clicks younger than the feedback delay; dwell, which the health sums do not have.
+quarter for log loss) but by the backstop; clicks younger than the feedback delay; dwell, unless \`health.quality\` names it.
 
 ## False rollbacks
 

@@ -1,4 +1,7 @@
-"""What a team would write first: FastAPI, pydantic models, onnxruntime; served by uvicorn with uvloop and httptools.
+"""FastAPI, pydantic models, onnxruntime; served by uvicorn with uvloop and httptools, without an access log.
+
+As its manual says: a handler that blocks is a plain `def`, which runs in FastAPI's thread pool; the session has its defaults.
+With TUNED=1 the handler runs in the event loop, and the session has one thread that does not spin, which is quicker here.
 
 No routing, no log. It featurizes as the gateway does (xxHash64 of the text, float32) and answers the best candidates.
 """
@@ -75,10 +78,12 @@ def number(value: Value) -> float:
     return float("nan") if value is None else float(value)
 
 
+tuned = os.environ.get("TUNED") == "1"
 options = onnxruntime.SessionOptions()
-options.intra_op_num_threads = 1
-options.inter_op_num_threads = 1
-options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+if tuned:
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
 session = onnxruntime.InferenceSession(os.environ["MODEL"], options, providers=["CPUExecutionProvider"])
 app = FastAPI()
 
@@ -97,8 +102,7 @@ def featurize(request: RankRequest) -> tuple[np.ndarray, np.ndarray]:
     return ids.view(np.int64), dense
 
 
-@app.post("/v1/rank")
-async def rank(request: RankRequest) -> RankAnswer:
+def rank(request: RankRequest) -> RankAnswer:
     ids, dense = featurize(request)
     (scores,) = session.run(["probability"], {"ids": ids, "dense": dense})
     order = np.argsort(-scores, kind="stable")[: request.limit]
@@ -107,6 +111,13 @@ async def rank(request: RankRequest) -> RankAnswer:
         for position, index in enumerate(order)
     ]
     return RankAnswer(requestId=request.requestId, version=1, arm="stable", epoch=1, items=items)
+
+
+async def rank_in_loop(request: RankRequest) -> RankAnswer:
+    return rank(request)
+
+
+app.post("/v1/rank")(rank_in_loop if tuned else rank)
 
 
 if __name__ == "__main__":

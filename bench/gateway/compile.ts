@@ -4,13 +4,18 @@ import { runToEnd } from '../../scripts/stack/processes.ts';
 import { projectRoot } from '../../scripts/stack/project.ts';
 
 /** What the servers under test start from, threads included. */
-const ENTRIES = ['serving/main.ts', 'serving/log-thread.ts', 'scoring/model-thread.ts', 'bench/gateway/bare.ts'];
+const ENTRIES = [
+  ...['serving/main.ts', 'serving/log-thread.ts', 'scoring/model-thread.ts', 'bench/gateway/bare.ts'],
+  ...['bench/serving-threads/server.ts', 'bench/serving-threads/model-process.ts'],
+];
 
 /**
  * Compiles the servers into `folder`, as `npm run build` does: from the sources each thread would start with a compiler of
  * its own, which takes time and memory that production does not.
+ *
+ * @param more further programs, by their paths in the project.
  */
-export async function compileServers(folder: string): Promise<void> {
+export async function compileServers(folder: string, more: readonly string[] = []): Promise<void> {
   const root = projectRoot();
   await mkdir(folder, { recursive: true });
   const config = join(folder, 'tsconfig.json');
@@ -25,7 +30,7 @@ export async function compileServers(folder: string): Promise<void> {
         typeRoots: [join(root, 'node_modules', '@types')],
       },
       include: [],
-      files: ENTRIES.map((entry) => join(root, entry)),
+      files: [...ENTRIES, ...more].map((entry) => join(root, entry)),
     }),
   );
   const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');

@@ -26,26 +26,43 @@ const options = z
 interface Phase {
   startedMs: number;
   endedMs: number;
+  /** CPU time of this process at the beginning, and then of the phase. */
+  cpuMicros: number;
   latenciesMs: number[];
   statuses: Record<string, number>;
 }
 
+const ID_DIGITS = REQUEST_ID.length - 2;
+/** Answers are read into one piece of memory, one after the other. */
+const received = Buffer.alloc(65_536);
+
 const { hostname, port, host } = new URL(options.url);
+/** What comes before the number in the request id, and what comes after it: the same bytes for every connection. */
 const requests = slateBodies({ ...options, count: options.bodies }).map((body) => {
   const head = `POST /v1/rank HTTP/1.1\r\nhost: ${host}\r\ncontent-type: application/json\r\ncontent-length: ${String(Buffer.byteLength(body))}\r\n\r\n`;
-  const bytes = Buffer.from(head + body);
-  return { bytes, idAt: bytes.indexOf(REQUEST_ID) + 2 };
+  const idEnds = body.indexOf(REQUEST_ID) + REQUEST_ID.length;
+  return { head: head + body.slice(0, idEnds - ID_DIGITS), tail: Buffer.from(body.slice(idEnds)) };
 });
 const phases = new Map<string, Phase>();
 let phase: Phase | null = null;
 let sent = 0;
 let stopping = false;
 
+function cpuMicros(): number {
+  const { user, system } = process.cpuUsage();
+  return user + system;
+}
+
 function beginPhase(name: string): void {
-  const nowMs = performance.now();
-  if (phase !== null) phase.endedMs = nowMs;
-  phase = { startedMs: nowMs, endedMs: NaN, latenciesMs: [], statuses: {} };
+  endPhase();
+  phase = { startedMs: performance.now(), endedMs: NaN, cpuMicros: cpuMicros(), latenciesMs: [], statuses: {} };
   phases.set(name, phase);
+}
+
+function endPhase(): void {
+  if (phase === null) return;
+  phase.endedMs = performance.now();
+  phase.cpuMicros = cpuMicros() - phase.cpuMicros;
 }
 
 function count(status: string, dueMs: number): void {
@@ -57,7 +74,8 @@ function count(status: string, dueMs: number): void {
 /** One connection, one request at a time. */
 class Connection {
   #socket: Socket | null = null;
-  #received = Buffer.alloc(0);
+  /** Of an answer that came in parts. */
+  #begun = '';
   #dueMs = 0;
   #busy = false;
   readonly #onFree: (connection: Connection) => void;
@@ -70,12 +88,14 @@ class Connection {
     const request = requests[sent % requests.length];
     if (request === undefined) return;
     sent += 1;
-    request.bytes.write(String(sent).padStart(REQUEST_ID.length - 2, '0'), request.idAt, 'latin1');
     this.#dueMs = dueMs;
     this.#busy = true;
-    this.#socket ??= this.#connect();
-    // The bytes are changed for the next request, so a copy goes out.
-    this.#socket.write(Buffer.from(request.bytes));
+    const socket = (this.#socket ??= this.#connect());
+    // One write of both, and no copy of the body.
+    socket.cork();
+    socket.write(request.head + String(sent).padStart(ID_DIGITS, '0'), 'latin1');
+    socket.write(request.tail);
+    socket.uncork();
   }
 
   end(): void {
@@ -83,30 +103,35 @@ class Connection {
   }
 
   #connect(): Socket {
-    const socket = connect({ host: hostname, port: Number(port), noDelay: true });
+    const onread = {
+      buffer: received,
+      callback: (bytes: number) => {
+        this.#read(received.toString('latin1', 0, bytes));
+        return true;
+      },
+    };
+    const socket = connect({ host: hostname, port: Number(port), noDelay: true, onread });
     const lost = (): void => {
       if (this.#socket !== socket) return;
       this.#socket = null;
-      this.#received = Buffer.alloc(0);
+      this.#begun = '';
       if (this.#busy) this.#answered('lost');
     };
-    socket.on('data', (chunk) => {
-      this.#received = this.#received.byteLength === 0 ? chunk : Buffer.concat([this.#received, chunk]);
-      this.#read();
-    });
     socket.on('error', lost);
     socket.on('close', lost);
     return socket;
   }
 
-  #read(): void {
-    const end = this.#received.indexOf('\r\n\r\n');
-    if (end < 0) return;
-    const head = this.#received.toString('latin1', 0, end);
-    const length = Number(/\r\ncontent-length: *(\d+)/i.exec(head)?.[1] ?? 0);
-    if (this.#received.byteLength < end + 4 + length) return;
-    this.#received = this.#received.subarray(end + 4 + length);
-    this.#answered(head.slice(9, 12));
+  #read(text: string): void {
+    const answer = this.#begun === '' ? text : this.#begun + text;
+    const end = answer.indexOf('\r\n\r\n');
+    const length = end < 0 ? NaN : contentLength(answer.slice(0, end));
+    if (!(answer.length >= end + 4 + length)) {
+      this.#begun = answer;
+      return;
+    }
+    this.#begun = '';
+    this.#answered(answer.slice(9, 12));
   }
 
   #answered(status: string): void {
@@ -115,6 +140,8 @@ class Connection {
     if (!stopping) this.#onFree(this);
   }
 }
+
+const contentLength = (head: string): number => Number(/\r\ncontent-length: *(\d+)/i.exec(head)?.[1] ?? 0);
 
 function start(): () => void {
   const { connections, rate } = options;
@@ -151,11 +178,12 @@ function report(): Record<string, unknown> {
   const at = (sorted: Float64Array, share: number): number | null =>
     sorted[Math.min(sorted.length - 1, Math.ceil(share * sorted.length) - 1)] ?? null;
   return Object.fromEntries(
-    [...phases].map(([name, { startedMs, endedMs, latenciesMs, statuses }]) => {
+    [...phases].map(([name, { startedMs, endedMs, cpuMicros, latenciesMs, statuses }]) => {
       const sorted = Float64Array.from(latenciesMs).sort();
       const seconds = (endedMs - startedMs) / 1_000;
       const quantiles = { p50Ms: at(sorted, 0.5), p99Ms: at(sorted, 0.99), maxMs: at(sorted, 1) };
-      return [name, { seconds, requests: sorted.length, statuses, ...quantiles }];
+      const loadCpuSeconds = cpuMicros / 1e6;
+      return [name, { seconds, requests: sorted.length, statuses, ...quantiles, loadCpuSeconds }];
     }),
   );
 }
@@ -166,7 +194,7 @@ createInterface({ input: process.stdin }).on('line', (line) => {
   if (command === 'phase') beginPhase(name);
   if (command !== 'stop') return;
   stopping = true;
-  if (phase !== null) phase.endedMs = performance.now();
+  endPhase();
   end();
   process.stdout.write(`${JSON.stringify(report())}\n`, () => process.exit(0));
 });

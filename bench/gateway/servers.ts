@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import { entryPoint, projectRoot } from '../../scripts/stack/project.ts';
@@ -9,10 +9,12 @@ import { entryPoint, projectRoot } from '../../scripts/stack/project.ts';
 export interface Server {
   name: string;
   url: string;
-  /** User and system time of the process so far, all its threads. */
+  /** User and system time so far of the process, its children and all their threads. */
   cpuSeconds(): Promise<number>;
   /** Resident memory now. */
   rssMiB(): Promise<number>;
+  /** Memory of the process and its children now; what they share counts once. */
+  pssMiB(): Promise<number>;
   stop(): Promise<void>;
 }
 
@@ -35,16 +37,17 @@ export async function startServer({ name, command, args, env }: ServerSpec): Pro
   const last: string[] = [];
   createInterface({ input: child.stderr }).on('line', (line) => last.push(line) > 20 && last.shift());
   const url = await listening(child, { name, last });
-  const proc = `/proc/${String(child.pid)}`;
+  const pid = child.pid ?? NaN;
   return {
     name,
     url,
-    async cpuSeconds() {
-      const fields = (await readFile(`${proc}/stat`, 'utf8')).split(') ')[1]?.split(' ') ?? [];
-      return (Number(fields[11]) + Number(fields[12])) / CLOCK_TICKS;
-    },
-    async rssMiB() {
-      return Number(/VmRSS:\s+(\d+) kB/.exec(await readFile(`${proc}/status`, 'utf8'))?.[1] ?? NaN) / 1_024;
+    cpuSeconds: async () => sum((await family(pid)).map(({ cpuSeconds }) => cpuSeconds)),
+    rssMiB: () => kibibytes(pid, { file: 'status', field: 'VmRSS' }).then(inMiB),
+    async pssMiB() {
+      // Children may have ended meanwhile.
+      const pss = async (member: Member): Promise<number> =>
+        kibibytes(member.pid, { file: 'smaps_rollup', field: 'Pss' }).catch(() => 0);
+      return inMiB(sum(await Promise.all((await family(pid)).map(pss))));
     },
     async stop() {
       if (child.exitCode !== null || child.signalCode !== null) return;
@@ -55,6 +58,37 @@ export async function startServer({ name, command, args, env }: ServerSpec): Pro
       clearTimeout(killer);
     },
   };
+}
+
+interface Member {
+  pid: number;
+  parent: number;
+  cpuSeconds: number;
+}
+
+const sum = (values: number[]): number => values.reduce((total, value) => total + value, 0);
+const inMiB = (kibibytes: number): number => kibibytes / 1_024;
+
+/** A process and those that it started, and so on. */
+async function family(pid: number): Promise<Member[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
+  const all = (await Promise.all(pids.map(memberOf))).filter((member) => member !== null);
+  const found = all.filter((member) => member.pid === pid);
+  for (const { pid: parent } of found) found.push(...all.filter((member) => member.parent === parent));
+  return found;
+}
+
+/** Null for a process that has ended meanwhile. */
+async function memberOf(pid: number): Promise<Member | null> {
+  const text = await readFile(`/proc/${String(pid)}/stat`, 'utf8').catch(() => '');
+  const fields = text.slice(text.lastIndexOf(') ') + 2).split(' ');
+  if (text === '') return null;
+  return { pid, parent: Number(fields[1]), cpuSeconds: (Number(fields[11]) + Number(fields[12])) / CLOCK_TICKS };
+}
+
+async function kibibytes(pid: number, { file, field }: { file: string; field: string }): Promise<number> {
+  const text = await readFile(`/proc/${String(pid)}/${file}`, 'utf8');
+  return Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? NaN);
 }
 
 async function listening(child: ChildProcess, { name, last }: { name: string; last: string[] }): Promise<string> {
@@ -79,6 +113,8 @@ export interface PhaseFigures {
   p50Ms: number | null;
   p99Ms: number | null;
   maxMs: number | null;
+  /** User and system time of the generator. */
+  loadCpuSeconds: number;
 }
 
 export interface LoadSpec {

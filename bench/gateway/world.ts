@@ -5,10 +5,12 @@ import { join } from 'node:path';
 import { lineConfigSchema } from '../../config/schema.ts';
 import { Supervisor } from '../../scripts/stack/processes.ts';
 import { startPostgres } from '../../scripts/stack/postgres.ts';
+import { GATEWAY_MEMORY } from '../../scripts/stack/services.ts';
 import { openLocalArtifacts } from '../../store/artifacts.ts';
 import { claimCycle } from '../../store/cycles.ts';
 import { migrate, openDatabase, type Database } from '../../store/database.ts';
 import { applyLine } from '../../store/lines.ts';
+import { STABLE_ALONE } from '../../store/route-head.ts';
 import { currentRoute, moveRoute, promote } from '../../store/routes.ts';
 import type { Alert, Lineage, Route, RouteMove, RouteState } from '../../store/types.ts';
 import { createVersion } from '../../store/versions.ts';
@@ -67,11 +69,12 @@ export class ServingWorld {
     return startServer({ name, command: process.execPath, args, env });
   }
 
-  /** `serving/main.ts` at its defaults. */
+  /** `serving/main.ts` at its defaults, as `freshet up` starts it. */
   gateway(env: Record<string, string> = {}): Promise<Server> {
     return this.server('gateway', {
       program: 'serving/main.js',
       env: {
+        ...GATEWAY_MEMORY,
         DATABASE_URL: this.#databaseUrl,
         FRESHET_PORT: '0',
         FRESHET_ARTIFACTS: join(this.folder, 'artifacts'),
@@ -105,7 +108,7 @@ export class ServingWorld {
   /** Routes a cycle's candidate; the lease holds for an hour. */
   async move({ cycleId }: Candidate, next: Partial<RouteState>): Promise<Route> {
     const { epoch, stable } = await currentRoute(this.#db, LINE);
-    const alone: RouteState = { stable, canary: null, canaryShare: 0, holdback: 0, shadow: null, shadowShare: 0 };
+    const alone: RouteState = { stable, ...STABLE_ALONE };
     return moved(
       await moveRoute(this.#db, {
         ...{ line: LINE, cycleId, expectedEpoch: epoch, next: { ...alone, ...next }, leaseMs: 3_600_000 },
@@ -128,7 +131,8 @@ export class ServingWorld {
         [LINE],
       );
       if (rows.length > 0 && rows.every((row) => row.epoch >= epoch)) return;
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      // Seldom enough not to take the gateway's cores.
+      await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }
 

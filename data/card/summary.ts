@@ -43,7 +43,11 @@ function serving(card: VersionCard): Block {
   const now = routes.findLast(({ toAt }) => toAt === null);
   if (route.stable === version) {
     const beside =
-      route.canary === null ? '' : ` but the ${percent(route.canaryShare)} of its canary, ${versionName(route.canary)}`;
+      route.canary !== null
+        ? ` but the ${percent(route.canaryShare)} of its canary, ${versionName(route.canary)}`
+        : route.holdbackVersion !== null
+          ? ` but the ${percent(route.holdback)} that ${versionName(route.holdbackVersion)} keeps while it is watched`
+          : '';
     const since = routes.findLast(
       ({ role, epoch }, index) => role === 'stable' && !isStableAt(routes[index - 1], epoch - 1),
     );
@@ -64,6 +68,15 @@ function serving(card: VersionCard): Block {
       'warn',
     );
   }
+  if (now?.role === 'holdback') {
+    return paragraph(
+      [
+        { strong: 'Serves the holdback' },
+        `: ${percent(now.share)} of the traffic since ${when(now.fromAt)}, while ${versionName(route.stable)} is watched.`,
+      ],
+      'warn',
+    );
+  }
   if (now?.role === 'shadow') {
     return paragraph(
       [
@@ -77,14 +90,15 @@ function serving(card: VersionCard): Block {
   if (last === undefined) return paragraph([{ strong: 'Never served' }, ': no request was routed to it.'], 'quiet');
   const until = last.toAt === null ? '' : ` until ${when(last.toAt)}`;
   const ended = takenOff === null ? '' : ` ${sentence(`Taken off by ${takenOff.who}: ${takenOff.why}`)}`;
-  return paragraph(
-    [
-      { strong: 'Does not serve' },
-      `; it was ${last.role === 'stable' ? 'the stable version' : `a ${last.role}`}${until}.${ended}`,
-    ],
-    'quiet',
-  );
+  return paragraph([{ strong: 'Does not serve' }, `; it was ${WAS[last.role]}${until}.${ended}`], 'quiet');
 }
+
+const WAS: Record<RouteSpan['role'], string> = {
+  stable: 'the stable version',
+  holdback: 'the stable version, in the end of the holdback alone,',
+  canary: 'a canary',
+  shadow: 'a shadow',
+};
 
 function isStableAt(span: RouteSpan | undefined, epoch: number): boolean {
   return span?.role === 'stable' && span.epoch === epoch;

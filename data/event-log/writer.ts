@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { access, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { heldShare } from './hold.ts';
 import { partitionOf, segmentsBelow, type SegmentKind } from './layout.ts';
 import type { FeedbackRecord, ImpressionRecord } from './records.ts';
+import { wholeRecords } from './whole-records.ts';
 
 export interface EventLogWriterOptions {
   root: string;
@@ -19,11 +20,19 @@ export interface EventLogWriterOptions {
   eventNow?: (line: string) => number | Promise<number>;
 }
 
+/**
+ * Why a writer lost records: no room while segments can not be written; not to be written as JSON with a date; torn in a
+ * segment that was left behind; come after the end.
+ */
+export const WRITER_DROPS = ['bufferFull', 'invalid', 'torn', 'closed'] as const;
+export type WriterDrop = (typeof WRITER_DROPS)[number];
+
 export interface EventLogStats {
   buffered: number;
   appended: Record<SegmentKind, number>;
-  /** Records lost: the buffer was full, or they could not be written as JSON with a date. */
+  /** Records lost. */
   dropped: number;
+  droppedBy: Record<WriterDrop, number>;
   publishedSegments: number;
   publishedRecords: number;
   /** Segments that wait for `HOLD` to go. */
@@ -96,6 +105,7 @@ class SegmentWriter implements EventLogWriter {
   readonly #stats: Omit<EventLogStats, 'buffered'> = {
     appended: { impressions: 0, feedback: 0 },
     dropped: 0,
+    droppedBy: { bufferFull: 0, invalid: 0, torn: 0, closed: 0 },
     publishedSegments: 0,
     publishedRecords: 0,
     heldSegments: 0,
@@ -137,16 +147,15 @@ class SegmentWriter implements EventLogWriter {
   }
 
   appendEncoded(kind: SegmentKind, { line, eventTimeMs, arrivedAtMs: arrived, heads }: EncodedRecords): void {
+    if (!this.#hasRoom(heads.length)) return;
     try {
-      if (this.#closed || this.#buffer.length + this.#sealing + heads.length > this.#maxBuffered)
-        throw new Error('no room');
       const partition = partitionOf(wholeMs(eventTimeMs));
       const arrivedAtMs = wholeMs(arrived);
       for (const head of heads) this.#buffer.push({ kind, partition, line, arrivedAtMs, head });
       this.#stats.appended[kind] += heads.length;
       this.#newestArrival.set(line, Math.max(arrivedAtMs, this.#newestArrival.get(line) ?? 0));
     } catch {
-      this.#stats.dropped += heads.length;
+      this.#drop('invalid', heads.length);
     }
   }
 
@@ -168,12 +177,25 @@ class SegmentWriter implements EventLogWriter {
   }
 
   stats(): EventLogStats {
-    return { ...this.#stats, appended: { ...this.#stats.appended }, buffered: this.#buffer.length + this.#sealing };
+    const { appended, droppedBy } = this.#stats;
+    const buffered = this.#buffer.length + this.#sealing;
+    return { ...this.#stats, appended: { ...appended }, droppedBy: { ...droppedBy }, buffered };
+  }
+
+  #hasRoom(records: number): boolean {
+    const full = this.#buffer.length + this.#sealing + records > this.#maxBuffered;
+    if (this.#closed || full) this.#drop(this.#closed ? 'closed' : 'bufferFull', records);
+    return !this.#closed && !full;
+  }
+
+  #drop(reason: WriterDrop, records: number): void {
+    this.#stats.dropped += records;
+    this.#stats.droppedBy[reason] += records;
   }
 
   #append(kind: SegmentKind, record: ImpressionRecord | FeedbackRecord): void {
+    if (!this.#hasRoom(1)) return;
     try {
-      if (this.#closed || this.#buffer.length + this.#sealing >= this.#maxBuffered) throw new Error('no room');
       const { arrivedAtMs: arrived, ...rest } = record;
       const arrivedAtMs = wholeMs(arrived);
       const eventTimeMs = wholeMs(rest.eventTimeMs);
@@ -184,7 +206,7 @@ class SegmentWriter implements EventLogWriter {
       const newest = this.#newestArrival.get(record.line) ?? 0;
       if (arrivedAtMs > newest) this.#newestArrival.set(record.line, arrivedAtMs);
     } catch {
-      this.#stats.dropped += 1;
+      this.#drop('invalid', 1);
     }
   }
 
@@ -261,21 +283,21 @@ class SegmentWriter implements EventLogWriter {
   /** Publishes a segment that waited, with the arrival times of now. A torn line is dropped and counted. */
   async #publishLate(from: string, segment: string): Promise<void> {
     const source = join(from, segment);
-    const lines = (await readFile(source, 'utf8')).split('\n').filter((line) => line !== '');
-    const records = lines.map(wholeRecord).filter((record) => record !== null);
-    this.#stats.dropped += lines.length - records.length;
-    const now = await this.#arrivalTimes(records.map(({ line }) => line));
-    const text = records
-      .map(
-        (record) =>
-          `${JSON.stringify({ ...record, arrivedAtMs: Math.max(record.arrivedAtMs, now.get(record.line) ?? 0) })}\n`,
-      )
-      .join('');
-    if (records.length > 0) {
-      const target = await this.#placeFor(this.#root, segment);
-      await writeFile(`${source}.tmp`, text);
-      await rename(`${source}.tmp`, target);
-      this.#published(records.length);
+    const target = await this.#placeFor(this.#root, segment);
+    // Published already, by one that died before it could remove this: its arrival times are those that readers saw.
+    if (!(await exists(target))) {
+      const { records, torn } = wholeRecords(await readFile(source));
+      this.#drop('torn', torn);
+      if (records.length > 0) {
+        const now = await this.#arrivalTimes(records.map(({ line }) => line));
+        const lines = records.map((record) => {
+          const arrivedAtMs = Math.max(record.arrivedAtMs, now.get(record.line) ?? 0);
+          return `${JSON.stringify({ ...record, arrivedAtMs })}\n`;
+        });
+        await writeFile(`${source}.tmp`, lines.join(''));
+        await rename(`${source}.tmp`, target);
+        this.#published(records.length);
+      }
     }
     await rm(source);
   }
@@ -320,10 +342,11 @@ function wholeMs(ms: number): number {
   return Math.round(ms);
 }
 
-function wholeRecord(line: string): ImpressionRecord | FeedbackRecord | null {
+async function exists(path: string): Promise<boolean> {
   try {
-    return JSON.parse(line) as ImpressionRecord | FeedbackRecord;
+    await access(path);
+    return true;
   } catch {
-    return null;
+    return false;
   }
 }

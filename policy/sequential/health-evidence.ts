@@ -1,6 +1,7 @@
 import { count, decimal } from '../figures.ts';
 import type { Reason } from '../verdict.ts';
 import type { Drift } from './backstop.ts';
+import { NO_TRAFFIC } from '../health.ts';
 import { HEALTH_METRICS, type HealthLook, type LookSums, type SequentialMetric } from './health-metrics.ts';
 
 export interface EvidenceSettings {
@@ -138,10 +139,7 @@ function reasonOf(found: string): Reason {
 }
 
 function sumOf(looks: readonly HealthLook[], arm: 'canary' | 'stable'): LookSums {
-  const total: LookSums = {
-    ...{ requests: 0, errors: 0, impressions: 0, clicks: 0, slow: 0 },
-    ...{ scoreSum: 0, logLossSum: 0, logLossSquareSum: 0, latencyMsSum: 0 },
-  };
+  const total: LookSums = { ...NO_TRAFFIC, slow: 0 };
   for (const look of looks)
     for (const field of Object.keys(total) as (keyof LookSums)[]) total[field] += look[arm][field];
   return total;

@@ -12,6 +12,7 @@ export const SEQUENTIAL_METRICS = [
   'latency',
   'clickThroughRate',
   'logLoss',
+  'dwell',
   'calibration',
   'score',
 ] as const;
@@ -71,18 +72,22 @@ function rateMetric(
   factors: readonly number[],
 ): HealthMetric {
   const figure = (sums: LookSums): number => rateOf(sums).events / rateOf(sums).trials;
-  const looksOf = (looks: readonly HealthLook[]): RateLook[] => {
-    const usual = new UsualRate();
-    return looks.map(({ canary, stable }) => {
-      const look = { canary: rateOf(canary), stable: rateOf(stable) };
-      const factor = usual.weigh(look);
-      return {
-        canary: { events: look.canary.events * factor, trials: look.canary.trials },
-        stable: { events: look.stable.events * factor, trials: look.stable.trials },
-      };
-    });
-  };
+  const looksOf = (looks: readonly HealthLook[]): RateLook[] =>
+    asUsual(looks.map(({ canary, stable }) => ({ canary: rateOf(canary), stable: rateOf(stable) })));
   return metric({ name, delayed, figure }, looksOf, (by) => rateModel(factors, by));
+}
+
+/** Looks that say no more than those with the usual events would. */
+function asUsual(looks: readonly RateLook[]): RateLook[] {
+  const usual = new UsualRate();
+  return looks.map((look) => {
+    const factor = usual.weigh(look);
+    const { canary, stable } = look;
+    return {
+      canary: { events: canary.events * factor, trials: canary.trials },
+      stable: { events: stable.events * factor, trials: stable.trials },
+    };
+  });
 }
 
 /** Fewer of stable's impressions than this give no variance to go by. */
@@ -110,6 +115,33 @@ export function logLossLooks(looks: readonly HealthLook[]): MeanLook[] {
   });
 }
 
+/** Fewer of stable's dwells than this give no unit to go by. */
+const FEWEST_DWELLS = 30;
+const NOTHING: RateLook = { canary: { events: 0, trials: 0 }, stable: { events: 0, trials: 0 } };
+
+/**
+ * Dwell as a rate of events among impressions, one event being E[d^2] / E[d] milliseconds of what stable's dwells d were
+ * before the look: a sum of dwells counted so has the mean and the variance of a Poisson count (the scaled Poisson distribution,
+ * Bohm & Zech 2014). Heavy tails are cut where they are counted (`health.maxDwell`): the longest dwell of all is so many
+ * events and no more, and what makes both arms' dwell shorter says nothing.
+ */
+export function dwellLooks(looks: readonly HealthLook[]): RateLook[] {
+  const before = { dwells: 0, sum: 0, squares: 0 };
+  const counted = looks.map(({ canary, stable }) => {
+    const { dwells, sum, squares } = before;
+    before.dwells += stable.dwells;
+    before.sum += stable.dwellSum;
+    before.squares += stable.dwellSquareSum;
+    const unit = squares / sum;
+    if (dwells < FEWEST_DWELLS || !(unit > 0)) return NOTHING;
+    return {
+      canary: { events: canary.dwellSum / unit, trials: canary.impressions },
+      stable: { events: stable.dwellSum / unit, trials: stable.impressions },
+    };
+  });
+  return asUsual(counted);
+}
+
 /** Factors and shares by which a canary is worse: about where it should no longer serve, and well above what refreshing does. */
 export const HEALTH_METRICS: Record<SequentialMetric, HealthMetric> = {
   errorRate: rateMetric(
@@ -135,6 +167,15 @@ export const HEALTH_METRICS: Record<SequentialMetric, HealthMetric> = {
     },
     logLossLooks,
     (by) => meanModel([0.25], by),
+  ),
+  dwell: metric(
+    {
+      name: 'dwell in milliseconds an impression',
+      delayed: true,
+      figure: ({ dwellSum, impressions }) => dwellSum / impressions,
+    },
+    dwellLooks,
+    (by) => rateModel([0.7], by),
   ),
   calibration: rateMetric(
     { name: 'ratio of clicks to those promised', delayed: true },

@@ -5,9 +5,10 @@ import { snapshotReport } from '../../activities/snapshot-report.ts';
 import { openLocalArtifacts } from '../../store/artifacts.ts';
 import { readLine } from '../../store/lines.ts';
 import { findSnapshot, listSnapshots } from '../../store/snapshots.ts';
+import { registerEventLogCommand } from './event-log.ts';
 import { runs, table, time } from './run-command.ts';
 
-/** `data report SNAPSHOT`, `data snapshots LINE`. */
+/** `data report SNAPSHOT`, `data snapshots LINE`, `data log`. */
 export function registerDataCommands(program: Command): void {
   const data = program.command('data').description('the data that cycles trained on');
 
@@ -58,4 +59,6 @@ export function registerDataCommands(program: Command): void {
       },
     },
   );
+
+  registerEventLogCommand(data);
 }

@@ -8,14 +8,12 @@ import type { Database } from '../../store/database.ts';
 import { undeliveredAlerts, type UndeliveredAlerts } from '../../store/deliveries.ts';
 import { listLines } from '../../store/lines.ts';
 import { isSupportedNode, OLDEST_NODE } from '../requirements.mjs';
-import { parseSigningKeys } from '../../serving/signing-keys.ts';
-import { installationDir } from '../stack/installation.ts';
+import { checkTokenKeys } from '../keys/check-keys.ts';
 import { runToEnd } from '../stack/processes.ts';
 import { projectRoot } from '../stack/project.ts';
 import { findPythonEnv } from '../stack/python-env.ts';
 import { messageOf } from '../stack/say.ts';
 import { SEARCH_ATTRIBUTES } from '../stack/temporal-server.ts';
-import { readTokenKeys } from '../stack/token-keys.ts';
 import type { Access } from './access.ts';
 import { runs, table } from './run-command.ts';
 import { undeliveredInWords } from './undelivered-alerts.ts';
@@ -58,10 +56,8 @@ async function checkMachine(access: Access): Promise<Finding[]> {
       return ok('artifacts', `${artifacts} is writable`);
     }),
     await attempt('token keys', async () => {
-      const keys = env['FRESHET_TOKEN_KEYS'] ?? (await readTokenKeys(installationDir(env)));
-      if (keys === null)
-        return warn('token keys', 'none yet: "freshet up" makes one; gateways elsewhere need FRESHET_TOKEN_KEYS');
-      return ok('token keys', `${parseSigningKeys(keys).length} in use`);
+      const { status, message } = await checkTokenKeys(env);
+      return { check: 'token keys', status, message };
     }),
   ];
 }

@@ -2,11 +2,11 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Client, type WorkflowHandle, WorkflowNotFoundError, WorkflowUpdateFailedError } from '@temporalio/client';
 import { type Command, InvalidArgumentError } from 'commander';
+import { createGatewayTarget } from '../../integrations/gateway-target.ts';
 import { resolveVersion } from '../../store/aliases.ts';
 import { openCycle, readCycle } from '../../store/cycles.ts';
 import type { Database } from '../../store/database.ts';
 import { readLine } from '../../store/lines.ts';
-import { confirmation } from '../../store/processes.ts';
 import { operatorRollback } from '../../store/rollbacks.ts';
 import { currentRoute } from '../../store/routes.ts';
 import type { CycleRecord } from '../../store/types.ts';
@@ -227,6 +227,7 @@ async function rollBackDirectly(
     },
   });
   const { route, from, closedCycle } = rolledBack;
+  await createGatewayTarget(db).apply(route);
   const deadline = startedAt + config.canary.rollbackDeadline;
   const confirmed = await untilConfirmed(db, { line, epoch: route.epoch, leaseMs: config.canary.lease, deadline });
   return answer({ line, from, stable: route.stable, epoch: route.epoch, cycle: closedCycle, confirmed, startedAt });
@@ -237,10 +238,11 @@ async function untilConfirmed(
   db: Database,
   { deadline, ...of }: { line: string; epoch: number; leaseMs: number; deadline: number },
 ): Promise<string[]> {
+  const target = createGatewayTarget(db);
   for (;;) {
-    const { confirmed, waitingFor } = await confirmation(db, of);
+    const { confirmed, waitingFor } = await target.confirmation(of);
     if (confirmed) return [];
-    if (Date.now() > deadline) return waitingFor.map(({ processId }) => processId);
+    if (Date.now() > deadline) return waitingFor.map(({ name }) => name);
     await sleep(100);
   }
 }

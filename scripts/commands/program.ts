@@ -3,6 +3,7 @@ import { registerCardCommands } from './card.ts';
 import { registerDataCommands } from './data.ts';
 import { registerDoctor } from './doctor.ts';
 import { registerGateCommands } from './gate.ts';
+import { registerKeyCommands } from './keys.ts';
 import { registerLineCommands } from './lines.ts';
 import { registerOperatorCommands } from './operate.ts';
 import { registerRegistryCommands } from './registry.ts';
@@ -30,6 +31,7 @@ export function freshetProgram(): Command {
   registerDataCommands(program);
   registerCardCommands(program);
   registerStorageCommands(program);
+  registerKeyCommands(program);
   registerReproduceCommand(program);
   registerTrainerCommands(program);
   registerDoctor(program);

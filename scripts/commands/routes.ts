@@ -61,12 +61,17 @@ function describeHistory(routes: readonly Route[]): string {
     time(route.at),
     String(route.stable),
     route.canary === null ? '-' : `${route.canary} at ${percent(route.canaryShare)}`,
-    route.canary === null ? '-' : percent(route.holdback),
+    holdbackOf(route),
     route.shadow === null ? '-' : `${route.shadow} on ${percent(route.shadowShare)}`,
     route.who,
     route.why,
   ]);
   return table([['epoch', 'since', 'stable', 'canary', 'holdback', 'shadow', 'by', 'why'], ...rows]);
+}
+
+function holdbackOf({ canary, holdback, holdbackVersion }: Route): string {
+  if (holdbackVersion !== null) return `${percent(holdback)} on ${holdbackVersion}`;
+  return canary === null ? '-' : percent(holdback);
 }
 
 function readTime(text: string): Date {

@@ -11,6 +11,7 @@ import {
 } from '../../store/retention.ts';
 import type { Access } from './access.ts';
 import { runs, table, time } from './run-command.ts';
+import { filesOf, size } from './sizes.ts';
 
 /** Files and their bytes. */
 interface Amount {
@@ -185,13 +186,4 @@ function whyOf({ verdict, owners }: PlannedFile): string {
     case 'orphan':
       return 'older than a week';
   }
-}
-
-const filesOf = (files: number): string => `${String(files)} file${files === 1 ? '' : 's'}`;
-
-/** `1.5 MB`: powers of 1,000. */
-function size(bytes: number): string {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
-  const power = bytes < 1_000 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(bytes) / 3));
-  return `${(bytes / 1_000 ** power).toFixed(power === 0 ? 0 : 1)} ${units[power] ?? ''}`;
 }

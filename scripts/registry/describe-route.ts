@@ -2,11 +2,13 @@ import type { Route } from '../../store/types.ts';
 import type { RouteSpan } from '../../store/version-history.ts';
 import { time } from '../commands/run-command.ts';
 
-/** `version 3; canary 4 at 5 %, holdback 10 % (epoch 17)` */
+/** `version 3; canary 4 at 5 %, holdback 10 % (epoch 17)`, `version 4; holdback 10 % on version 3 (epoch 19)` */
 export function describeRoute(route: Route): string {
   const parts = [route.stable === 0 ? 'the input order (version 0)' : `version ${route.stable}`];
   if (route.canary !== null)
     parts.push(`canary ${route.canary} at ${percent(route.canaryShare)}, holdback ${percent(route.holdback)}`);
+  if (route.holdbackVersion !== null)
+    parts.push(`holdback ${percent(route.holdback)} on version ${route.holdbackVersion}`);
   if (route.shadow !== null) parts.push(`shadow ${route.shadow} on ${percent(route.shadowShare)}`);
   return `${parts.join('; ')} (epoch ${route.epoch})`;
 }

@@ -22,6 +22,11 @@ export async function freePort(preferred?: number): Promise<number> {
   }
 }
 
+/** Lets a port be given out again, for a restart at the same address: what listened there is gone. */
+export function giveBackPort(port: number): void {
+  given.delete(port);
+}
+
 async function listenOnce(port: number): Promise<number | null> {
   return new Promise((resolve) => {
     const server = createServer();

@@ -53,7 +53,7 @@ export async function startServices(options: ServiceOptions): Promise<Services> 
     FRESHET_WORK_ROOT: join(dataDir, 'work'),
     FRESHET_CACHE_DIR: join(dataDir, 'gateway'),
     FRESHET_PYTHON: python,
-    FRESHET_TOKEN_KEYS: await ensureTokenKeys(dataDir),
+    ...(await ensureTokenKeys(dataDir)),
     FRESHET_REPORTS_PORT: String(await freePort(8095)),
     FRESHET_BUILD_ID: process.env['FRESHET_BUILD_ID'] ?? LOCAL_BUILD,
     ...options.env,
@@ -96,6 +96,9 @@ async function useThisBuild(address: string, env: NodeJS.ProcessEnv): Promise<vo
   }
 }
 
+/** Each thread that loads a version would else keep, in an arena of its own, what glibc does not give back. */
+export const GATEWAY_MEMORY = { MALLOC_ARENA_MAX: '2' };
+
 async function startGateway(
   { supervisor, preferredGatewayPort = 8090 }: ServiceOptions,
   env: NodeJS.ProcessEnv,
@@ -106,7 +109,7 @@ async function startGateway(
     name: 'gateway',
     args: entryPoint('serving/main.ts'),
     supervisor,
-    env: { ...env, FRESHET_HOST: '127.0.0.1', FRESHET_PORT: String(port) },
+    env: { ...GATEWAY_MEMORY, ...env, FRESHET_HOST: '127.0.0.1', FRESHET_PORT: String(port) },
   });
   await untilReady(gateway, async () => {
     const answer = await axios.get(`${url}/healthz`, { timeout: 1_000, validateStatus: () => true }).catch(() => null);

@@ -5,6 +5,7 @@ import { beginCycle, type CyclePlan } from '../../activities/begin-cycle.ts';
 import { decideTraining } from '../../activities/decide-training.ts';
 import type { LineConfigInput } from '../../config/schema.ts';
 import { lineConfigSchema } from '../../config/schema.ts';
+import { createGatewayTarget } from '../../integrations/gateway-target.ts';
 import type { TrainingDecision } from '../../policy/training-strategy.ts';
 import { claimCycle, closeCycle, readCycle, recordPhases } from '../../store/cycles.ts';
 import { setEventClock } from '../../store/event-clock.ts';
@@ -218,7 +219,7 @@ describe('online updates', () => {
 
     expect(online.training?.strategy).toBe('online');
     expect(whole.training?.strategy).toBe('incremental');
-    expect([whole.shadow.duration, whole.canary.window]).toEqual([900_000, 1_800_000]);
+    expect([whole.shadow?.duration, whole.canary.window]).toEqual([900_000, 1_800_000]);
     expect(online.shadow).toEqual({ ...whole.shadow, duration: 300_000 });
     expect(online.canary).toEqual({ ...whole.canary, window: 600_000 });
     expect(online.notes?.join()).toMatch(/training online: an online update of version 1: .* 60 min ago/);
@@ -273,7 +274,12 @@ async function planOf(trigger: string): Promise<CyclePlan> {
   const deps = {
     ...{ db: database.db, logger: pino({ level: 'silent' }), uiUrl: null, codeVersion: 'test' },
     // Nobody holds the line: Temporal is not asked.
-    ...{ temporal: null as unknown as Client, channels: [], prometheusUrl: null },
+    ...{
+      temporal: null as unknown as Client,
+      serving: createGatewayTarget(database.db),
+      channels: [],
+      prometheusUrl: null,
+    },
   };
   const begun = await beginCycle(deps, { line, cycleId, workflowId: cycleId, runId: cycleId, trigger });
   if (begun.kind !== 'claimed') throw new Error(`expected to claim ${line}, got ${begun.kind}`);

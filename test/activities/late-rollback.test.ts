@@ -7,6 +7,7 @@ import { reportLateRollback, reportRollbackConfirmed } from '../../activities/la
 import { applySchedule } from '../../activities/schedule.ts';
 import type { RolloutDependencies } from '../../activities/dependencies.ts';
 import { scheduleId } from '../../config/names.ts';
+import { createGatewayTarget } from '../../integrations/gateway-target.ts';
 import { openDatabase } from '../../store/database.ts';
 import { openIncidents } from '../../store/incidents.ts';
 import { pendingAlerts } from '../../store/outbox.ts';
@@ -43,7 +44,7 @@ function dependencies(db: RolloutDependencies['db'], taken: Alert[]): RolloutDep
     },
   };
   return {
-    ...{ db, temporal: client, channels: [channel], prometheusUrl: null },
+    ...{ db, temporal: client, serving: createGatewayTarget(db), channels: [channel], prometheusUrl: null },
     ...{ logger: pino({ level: 'silent' }), uiUrl: 'http://ui', codeVersion: 'test' },
   };
 }

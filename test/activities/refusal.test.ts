@@ -3,7 +3,8 @@ import { explainRefusal } from '../../activities/refusal.ts';
 import type { Route } from '../../store/types.ts';
 
 const current: Route = {
-  ...{ line: 'feed', epoch: 9, stable: 3, canary: null, canaryShare: 0, holdback: 0, shadow: null, shadowShare: 0 },
+  ...{ line: 'feed', epoch: 9, stable: 3, canary: null, canaryShare: 0, holdback: 0 },
+  ...{ holdbackVersion: null, shadow: null, shadowShare: 0 },
   ...{ salt: 's', cycleId: null, who: 'ann', why: 'by hand', at: new Date(0) },
 };
 

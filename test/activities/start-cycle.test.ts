@@ -4,6 +4,7 @@ import { expect, inject, onTestFinished, test } from 'vitest';
 import type { RolloutDependencies } from '../../activities/dependencies.ts';
 import { applySchedule, deleteSchedules, pauseSchedule } from '../../activities/schedule.ts';
 import { startTriggeredCycle } from '../../activities/start-cycle.ts';
+import { createGatewayTarget } from '../../integrations/gateway-target.ts';
 import { databaseNow } from '../../store/database.ts';
 import { readTriggerState } from '../../store/triggers.ts';
 import { createTestDatabase } from '../rig/database.ts';
@@ -23,7 +24,7 @@ test('a trigger does not start a cycle when the schedule was paused after it dec
   await pauseSchedule(client, { line: LINE, note: 'ann: a sale is on' });
   const deps: RolloutDependencies = {
     ...{ db: database.db, logger: pino({ level: 'silent' }), uiUrl: null, codeVersion: 'test' },
-    ...{ temporal: client, channels: [], prometheusUrl: null },
+    ...{ temporal: client, serving: createGatewayTarget(database.db), channels: [], prometheusUrl: null },
   };
   const decidedAtMs = (await databaseNow(database.db)).getTime() + 1;
 

@@ -32,9 +32,15 @@ test.each([
   ],
   [
     'not over before the next',
-    '{ every: 15m }',
+    '{ every: 25m }',
     '',
-    'every: an update must be over before the next one: expected more than its shadow and window (15m)',
+    'every: an update must be over before the next one: expected more than its shadow, its window and its watch (25m)',
+  ],
+  [
+    'not over before the next, with a long watch',
+    '{ every: 35m }',
+    'watch: { window: 1h }',
+    'every: an update must be over before the next one: expected more than its shadow, its window and its watch (35m)',
   ],
 ])('an online update that is %s is refused', (_name, online, rest, message) => {
   let problem = '';

@@ -2,7 +2,7 @@ import { appendFile, cp, readdir, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { holdSegments, releaseSegments } from '../../data/event-log/hold.ts';
-import { listSegments } from '../../data/event-log/layout.ts';
+import { readLog } from '../../data/event-log/hour-state.ts';
 import type { ImpressionRecord } from '../../data/event-log/records.ts';
 import { snapshotManifestSchema, type SnapshotManifest } from '../../data/snapshot.ts';
 import { eventLogSource } from '../../data/sources/event-log-source.ts';
@@ -327,7 +327,8 @@ describe('rows', () => {
   test('that are torn or foreign are counted and left out', async () => {
     const feed = await Feed.open();
     await feed.playTo(START + 6 * HOUR);
-    const [segment] = await listSegments({ root: feed.root, kind: 'impressions', fromMs: START, toMs: START });
+    const [hour] = await readLog({ root: feed.root, kind: 'impressions', fromMs: START, toMs: START });
+    const segment = hour?.segments[0];
     if (segment === undefined) throw new Error('the feed wrote no segment');
     await truncate(segment, 100);
     const folder = join(feed.root, 'impressions', 'dt=2026-01-05', 'hour=01');

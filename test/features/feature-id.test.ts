@@ -28,3 +28,18 @@ test('a value without a text of its own is refused', () => {
   expect(() => hash(['a'])).toThrow('expected a string, number or boolean, got a list');
   expect(() => hash({ a: 1 })).toThrow('got object');
 });
+
+test('of far more values than are remembered each keeps its own id', () => {
+  const wrong: unknown[] = [];
+  for (let round = 0; round < 2; round++) {
+    for (let number = 0; number < 150_000; number += 7 - 3 * round) {
+      // A bigint's id is never remembered.
+      const id = hash(BigInt(number));
+      if (hash(number) !== id) wrong.push(number);
+      if (hash(String(number)) !== id) wrong.push(String(number));
+    }
+  }
+  expect(wrong).toEqual([]);
+  expect(hash(0.5)).toBe(hash('0.5'));
+  expect(hash(-0)).toBe(hash('0'));
+});

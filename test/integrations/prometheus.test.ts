@@ -80,7 +80,7 @@ describe.skipIf(binary === null)('against a real Prometheus', () => {
 
   it('feeds a health check: a limit that is kept, one that is broken, one that can not be read', async () => {
     const status = async (query: string, max: number): Promise<string> => {
-      const limits = [{ name: 'latency', query, max }];
+      const limits = [{ name: 'latency', query, minCount: 30, max }];
       const provider = createPrometheusProvider({ url: prometheus.url, queries: limits });
       return judge(await readLimits({ provider, limits, variant }));
     };
@@ -100,6 +100,9 @@ function judge(external: Awaited<ReturnType<typeof readLimits>>): string {
     logLossSum: 150,
     logLossSquareSum: 90,
     latencyMsSum: 200,
+    dwells: 0,
+    dwellSum: 0,
+    dwellSquareSum: 0,
   };
   const reading = { canary: sums, stable: sums, qualityCanary: sums, qualityStable: sums, external };
   return judgeHealth({ reading, config: lineConfig().health }).status;
@@ -176,7 +179,11 @@ describe('a Prometheus that does not answer well', () => {
   });
 
   it('makes every limit unknown when none is configured, instead of forgetting it', async () => {
-    const readings = await readLimits({ provider: null, limits: [{ name: 'latency', query: 'q', max: 3 }], variant });
+    const readings = await readLimits({
+      provider: null,
+      limits: [{ name: 'latency', query: 'q', minCount: 30, max: 3 }],
+      variant,
+    });
     expect(readings).toEqual([
       expect.objectContaining({
         name: 'latency',

@@ -32,7 +32,9 @@ describe('userPoint', () => {
 });
 
 describe('assignArm', () => {
-  const route = { canary: 7, canaryShare: 0.25, holdback: 0.1 };
+  const route = { canary: 7, canaryShare: 0.25, holdback: 0.1, holdbackVersion: null };
+  /** After the promotion of version 7. */
+  const watched = { canary: null, canaryShare: 0, holdback: 0.1, holdbackVersion: 6 };
 
   it.each([
     [0, 'canary'],
@@ -50,7 +52,16 @@ describe('assignArm', () => {
     expect(assignArm({ point: 0.95, route, canaryAllowed: false })).toBe('holdback');
   });
 
-  it('has neither canary nor holdback without a canary', () => {
+  it('keeps the holdback of the ramp in the watch after it, and nobody else', () => {
+    for (const user of users) {
+      const point = userPoint(user, 'cycle-1');
+      const inRamp = assignArm({ point, route: { ...route, canaryShare: 0.9 }, canaryAllowed: true });
+      const inWatch = assignArm({ point, route: watched, canaryAllowed: false });
+      expect(inWatch).toBe(inRamp === 'holdback' ? 'holdback' : 'stable');
+    }
+  });
+
+  it('has neither canary nor holdback without a canary and a version of the holdback', () => {
     for (const point of [0, 0.5, 0.99]) {
       expect(assignArm({ point, route: { ...route, canary: null }, canaryAllowed: true })).toBe('stable');
     }

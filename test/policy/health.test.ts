@@ -6,7 +6,10 @@ import { lineConfig } from './line-config.ts';
 const defaults = lineConfig().health;
 
 /** The sums of `impressions` with a click-through rate and a mean log loss that varies by about its own size. */
-function arm(impressions: number, { ctr = 0.1, logLoss = 0.3 }: { ctr?: number; logLoss?: number } = {}): ArmSums {
+function arm(
+  impressions: number,
+  { ctr = 0.1, logLoss = 0.3, dwell = 0.1 }: { ctr?: number; logLoss?: number; dwell?: number } = {},
+): ArmSums {
   return {
     requests: impressions / 5,
     errors: 0,
@@ -16,6 +19,10 @@ function arm(impressions: number, { ctr = 0.1, logLoss = 0.3 }: { ctr?: number; 
     logLossSum: logLoss * impressions,
     logLossSquareSum: 2 * logLoss ** 2 * impressions,
     latencyMsSum: 2 * (impressions / 5),
+    // Every tenth impression is looked at, for half a minute with a standard deviation of as much.
+    dwells: dwell * impressions,
+    dwellSum: dwell * impressions * 30_000,
+    dwellSquareSum: dwell * impressions * 2 * 30_000 ** 2,
   };
 }
 
@@ -45,6 +52,8 @@ describe('judgeHealth', () => {
       'health.latency.pass',
       'health.click-through-rate.pass',
       'health.log-loss.pass',
+      'health.calibration.pass',
+      'health.score-drift.pass',
       'health.external.p99.pass',
     ]);
     expect(verdict.reasons[2]?.message).toBe(
@@ -63,7 +72,7 @@ describe('judgeHealth', () => {
         ['health.click-through-rate.fail', 'health.log-loss.fail'],
       ],
       ['a little worse', { qualityCanary: arm(500, { ctr: 0.09, logLoss: 0.31 }) }, 'pass', []],
-      ['much better', { qualityCanary: arm(500, { ctr: 0.3, logLoss: 0.1 }) }, 'pass', []],
+      ['much better', { qualityCanary: arm(500, { ctr: 0.14, logLoss: 0.1 }) }, 'pass', []],
     ])('%s', (_, change, status, expected) => {
       const verdict = judge(change);
       expect(verdict.status).toBe(status);
@@ -81,7 +90,9 @@ describe('judgeHealth', () => {
     });
 
     it('compares only the metrics that the line names', () => {
-      expect(judge({ qualityCanary: arm(500, { ctr: 0.01 }) }, { quality: ['logLoss'] }).status).toBe('pass');
+      const few = { qualityCanary: arm(500, { ctr: 0.06 }) };
+      expect(judge(few, { quality: ['logLoss'] }).status).toBe('pass');
+      expect(judge(few, { quality: ['clickThroughRate'] }).status).toBe('fail');
     });
 
     it.each([
@@ -203,6 +214,8 @@ describe('judgeHealth', () => {
       'health.external.p99.unknown',
       'health.click-through-rate.insufficient',
       'health.log-loss.insufficient',
+      'health.calibration.insufficient',
+      'health.score-drift.insufficient',
     ]);
     expect(judge({ ...unreadable, ...scarce }).status).toBe('unknown');
     expect(judge(scarce).status).toBe('insufficient');

@@ -80,6 +80,7 @@ const DEFAULTS: Omit<LineConfigInput, 'line'> = {
   gate: { tolerance: 0.05, replicates: 200 },
   shadow: { duration: '2s', minRequests: 10 },
   canary: { steps: [50, 100], window: '4s', checkEvery: '200ms', holdback: 0.1, lease: '20s', rollbackDeadline: '40s' },
+  watch: { window: '1s' },
   health: { bucket: '100ms', feedbackDelay: '300ms', minImpressions: 20, quality: ['logLoss'], z: 5, maxLatency: '2s' },
   exploration: { share: 0 },
 };
@@ -190,9 +191,14 @@ export async function createInstallation(): Promise<TestInstallation> {
   };
 }
 
-/** Fails unless the version serves everything: no canary, no shadow. */
+/** Fails unless the version serves everything: no canary, no shadow, no holdback. */
 export async function servesAlone({ db, line }: TestInstallation, version: number): Promise<void> {
-  expect(await currentRoute(db, line)).toMatchObject({ stable: version, canary: null, shadow: null });
+  expect(await currentRoute(db, line)).toMatchObject({
+    stable: version,
+    canary: null,
+    holdbackVersion: null,
+    shadow: null,
+  });
 }
 
 /** Waits until the cycle's status is as asked; fails when the cycle ends before. */

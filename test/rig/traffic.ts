@@ -4,6 +4,8 @@ import { z } from 'zod';
 /** Live traffic on a test's gateway: users who click the more likely the larger an item's `x` is. */
 export interface TestTraffic {
   stats: { requests: number; failed: number; impressions: number; byArm: Record<string, number> };
+  /** From now on an item is clicked the more likely the larger its `x` is, or the smaller where the slope is below 0. */
+  setClickSlope(slope: number): void;
   /** Resolves when that many impressions were served since the start. */
   untilImpressions(count: number): Promise<void>;
   stop(): Promise<void>;
@@ -11,7 +13,6 @@ export interface TestTraffic {
 
 const EVERY_MS = 12;
 const CANDIDATES = 4;
-const CLICK_SLOPE = 1;
 
 const answerSchema = z.object({
   arm: z.string(),
@@ -25,6 +26,7 @@ export function startTraffic({ url, line }: { url: string; line: string }): Test
   const random = mulberry32(42);
   const open = new Set<Promise<void>>();
   let stopped = false;
+  let clickSlope = 1;
   const timer = setInterval(() => {
     if (open.size >= 16) return;
     const request = visit().finally(() => open.delete(request));
@@ -50,7 +52,7 @@ export function startTraffic({ url, line }: { url: string; line: string }): Test
       stats.byArm[answer.arm] = (stats.byArm[answer.arm] ?? 0) + 1;
       const xOf = new Map(candidates.map(({ id, features }) => [id, features.x]));
       const events = answer.items
-        .filter(({ id }) => random() < 1 / (1 + Math.exp(-CLICK_SLOPE * (xOf.get(id) ?? 0))))
+        .filter(({ id }) => random() < 1 / (1 + Math.exp(-clickSlope * (xOf.get(id) ?? 0))))
         .map(({ position }) => ({ impressionId: `${answer.token}.${String(position)}`, event: 'click' }));
       if (events.length > 0) await post(`${url}/v1/feedback`, { events });
     } catch {
@@ -60,6 +62,9 @@ export function startTraffic({ url, line }: { url: string; line: string }): Test
 
   return {
     stats,
+    setClickSlope(slope) {
+      clickSlope = slope;
+    },
     async untilImpressions(count) {
       while (stats.impressions < count) await wait(20);
     },

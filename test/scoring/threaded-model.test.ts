@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { afterEach, expect, test } from 'vitest';
 import { inputOrderScores } from '../../scoring/input-order.ts';
 import { ModelError } from '../../scoring/model-session.ts';
@@ -35,6 +37,40 @@ test('a model that can not be loaded names the version', async () => {
   );
   const missing = openThreadedModel({ title: 'version 8', path: '/nowhere/model.onnx', features: [] });
   await expect(missing).rejects.toThrow('version 8 can not be loaded: ENOENT');
+});
+
+test('a file is measured by the thread before it is loaded, and what is refused then is not loaded', async () => {
+  const path = modelPath('rising');
+  const content = await readFile(path);
+  const sha256 = createHash('sha256').update(content).digest('hex');
+  const input = { title: 'version 7', features: FEATURES_OF.rising };
+  const model = await openThreadedModel({
+    ...input,
+    path: async (measure) => {
+      expect(await measure(path)).toEqual({ sha256, bytes: content.byteLength });
+      return path;
+    },
+  });
+  open.push(model);
+  expect((await model.score(rowsOf(1), 10_000)).scores).toHaveLength(1);
+
+  const refused = openThreadedModel({ ...input, path: () => Promise.reject(new Error('damaged')) });
+  await expect(refused).rejects.toThrow('damaged');
+  const unreadable = openThreadedModel({ ...input, path: async (measure) => (await measure('/nowhere')).sha256 });
+  await expect(unreadable).rejects.toThrow('version 7 can not be loaded: ENOENT');
+});
+
+test('batches that need more room than the ones before are scored, each request with its own', async () => {
+  const model = await start('rising');
+  const slate = (level: number) => rowsOf(...Array.from({ length: 50 }, (_, row) => level + row / 100));
+  for (const requests of [4, 20, 40]) {
+    const levels = Array.from({ length: requests }, (_, index) => index / 10);
+    const answers = await Promise.all(levels.map((level) => model.score(slate(level), 10_000)));
+    const alone = await model.score(slate(levels[3] ?? NaN), 10_000);
+    expect(answers[3]?.scores).toEqual(alone.scores);
+    const firsts = answers.map(({ scores }) => scores[0] ?? NaN);
+    expect(firsts).toEqual(firsts.toSorted((a, b) => a - b));
+  }
 });
 
 test('NaN is an error of the version', async () => {

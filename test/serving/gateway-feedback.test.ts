@@ -108,6 +108,43 @@ test('where the label is dwell, a long enough dwell is positive, once, and a cli
   expect((await world.feedback()).map(({ value }) => value)).toEqual([null, 3_000, 12_000, 15_000]);
 });
 
+test('of the dwells of an impression the largest counts, bounded, on whichever gateway it comes, and all are logged', async () => {
+  await world.applyLine({ health: { maxDwell: '1m' } });
+  const one = await world.gateway();
+  const two = await world.gateway({ processId: 'gateway-2' });
+  const { items } = await one.rank('u1', [1, 2, 3]);
+  const [read, left, other] = items.map(({ impressionId }) => impressionId);
+  const dwell = (impressionId: string | undefined, value: number) => ({ impressionId, event: 'dwell', value });
+  const events = [
+    dwell(read, 3_000),
+    dwell(read, 12_000),
+    dwell(read, 8_000),
+    dwell(left, 90_000),
+    dwell(left, 95_000),
+  ];
+  expect((await one.post('/v1/feedback', { events })).body).toMatchObject({ accepted: 5, duplicates: 0 });
+  expect((await two.post('/v1/feedback', { events: [dwell(other, 2_000)] })).body).toMatchObject({ accepted: 1 });
+  await Promise.all([one.close(), two.close()]);
+
+  expect((await world.sums())['0 stable']).toMatchObject({
+    ...{ impressions: 3, clicks: 0, dwells: 3, dwellSum: 74_000 },
+    dwellSquareSum: 12_000 ** 2 + 60_000 ** 2 + 2_000 ** 2,
+  });
+  expect((await world.feedback()).map(({ value }) => value).toSorted((a, b) => (a ?? 0) - (b ?? 0))).toEqual([
+    2_000, 3_000, 8_000, 12_000, 90_000, 95_000,
+  ]);
+});
+
+test('a dwell that comes more than two hours after its impression is only logged', async () => {
+  const gateway = await world.gateway();
+  const token = createTokens([KEY]).sign(tokenOf({ answeredAtMs: Date.now() - 2.1 * HOUR_MS }));
+  const events = [{ impressionId: `${token}.0`, event: 'dwell', value: 5_000 }];
+  expect((await gateway.post('/v1/feedback', { events })).body).toMatchObject({ accepted: 1 });
+  await gateway.close();
+  expect((await world.sums())['7 canary']).toBeUndefined();
+  expect(await world.feedback()).toHaveLength(1);
+});
+
 test('bad feedback is a 400 that names the field', async () => {
   const gateway = await world.gateway();
   expect(await gateway.post('/v1/feedback', { events: [] })).toMatchObject({

@@ -1,11 +1,13 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { RankAnswer } from '../../serving/ranker.ts';
-import { impressionKeyOf } from '../../serving/tokens.ts';
+import { createTokens, impressionKeyOf } from '../../serving/tokens.ts';
 import { KEY, rankRequest, until, World } from './world.ts';
 
 let world: World;
@@ -97,8 +99,18 @@ test('a gateway that is told to stop answers what is open, and loses neither log
 });
 
 test.each([
-  ['without a key', { FRESHET_TOKEN_KEYS: undefined }, /no key to sign rank answers with.*randomBytes\(32\)/],
+  ['without a key', { FRESHET_TOKEN_KEYS: '' }, /no key to sign rank answers with.*randomBytes\(32\)/],
   ['with a short key', { FRESHET_TOKEN_KEYS: 'k1:c2hvcnQ=' }, /signing key "k1" has 5 bytes, expected at least 32/],
+  [
+    'with keys and a file of keys',
+    { FRESHET_TOKEN_KEYS_FILE: '/run/keys' },
+    /FRESHET_TOKEN_KEYS and FRESHET_TOKEN_KEYS_FILE are both set/,
+  ],
+  [
+    'with a file of keys that is not there',
+    { FRESHET_TOKEN_KEYS: undefined, FRESHET_TOKEN_KEYS_FILE: '/nowhere/keys' },
+    /FRESHET_TOKEN_KEYS_FILE \(\/nowhere\/keys\): there is no such file/,
+  ],
   ['without a database', { DATABASE_URL: undefined }, /DATABASE_URL: expected the address of Postgres/],
   ['with a port that is none', { FRESHET_PORT: '99999' }, /FRESHET_PORT/],
 ])('%s the process does not start, and says what to do without a stack', async (_name, change, message) => {
@@ -108,6 +120,21 @@ test.each([
   expect(stdout).toEqual([]);
   expect(stderr.join('\n')).toMatch(message);
   expect(stderr.join('\n')).not.toContain('    at ');
+});
+
+test('keys of a file sign, and a key that is added to it is accepted without a restart', async () => {
+  const next = { id: 'k2', secret: randomBytes(32) };
+  const file = join(world.folder, 'keys');
+  const written = ({ id, secret }: typeof KEY): string => `${id}:${secret.toString('base64')}\n`;
+  await writeFile(file, written(KEY), { mode: 0o600 });
+  const { stdout } = start({ FRESHET_TOKEN_KEYS: undefined, FRESHET_TOKEN_KEYS_FILE: file });
+  const url = await listening(stdout);
+  const { token } = await rank(url);
+  expect(createTokens([KEY]).open(`${token}.0`)).toMatchObject({ kind: 'genuine' });
+  await writeFile(file, written(KEY) + written(next));
+  await until(async () => {
+    expect(await (await fetch(`${url}/metrics`)).text()).toMatch(/freshet_signing_key\{key="k2".*use="accept"\} 1/);
+  });
 });
 
 test('a port in use is said, and the process that did not start is not on the list', async () => {

@@ -1,5 +1,8 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { until, World } from './world.ts';
+import { judgeShadow, type ShadowReading } from '../../policy/shadow.ts';
+import { readShadowSums } from '../../store/shadow-sums.ts';
+import { lineConfig } from '../policy/line-config.ts';
+import { LINE, until, World, type Candidate } from './world.ts';
 
 let world: World;
 let stable: number;
@@ -10,6 +13,15 @@ beforeEach(async () => {
 afterEach(async () => {
   await world.close();
 });
+
+/** Routes a model as the shadow and returns how to read what it showed. */
+async function shadowed(model: Parameters<World['candidate']>[0], share = 1) {
+  const shadow: Candidate = await world.candidate(model);
+  const route = await world.move(shadow, { shadow: shadow.version, shadowShare: share });
+  const read = (): Promise<ShadowReading> =>
+    readShadowSums(world.database.db, { line: LINE, version: shadow.version, sinceEpoch: route.epoch });
+  return { ...shadow, route, read };
+}
 
 test('a shadow scores copies of the requests, unseen, and its difference to stable is summed by candidate', async () => {
   const gateway = await world.gateway();
@@ -63,25 +75,123 @@ test('a shadow that hangs delays no answer; what it can not take is dropped and 
   });
 });
 
-test('a shadow that fails is counted, and shown to nobody', async () => {
+test.each([
+  ['throws', 'throwing', { errors: 40, notNumbers: 0 }],
+  ['answers NaN', 'nan', { errors: 0, notNumbers: 40 }],
+] as const)('a shadow that %s is counted, and shown to nobody', async (_, model, expected) => {
   const gateway = await world.gateway();
-  const shadow = await world.candidate('nan');
-  await world.untilReported(await world.move(shadow, { shadow: shadow.version, shadowShare: 1 }));
-  expect(await gateway.rank('u1')).toMatchObject({ version: stable, arm: 'stable' });
+  const shadow = await shadowed(model);
+  await world.untilReported(shadow.route);
+  for (let index = 0; index < 40; index++)
+    expect(await gateway.rank(`u${String(index)}`)).toMatchObject({ version: stable, arm: 'stable' });
   await until(async () => {
-    expect((await world.sums())[`${String(shadow.version)} shadow`]).toMatchObject({ requests: 1, errors: 1 });
+    expect(await shadow.read()).toMatchObject({ requests: 40, ...expected, rankings: 0 });
+  });
+  const verdict = judgeShadow({ reading: await shadow.read(), config: lineConfig().shadow, silenced: true });
+  expect(verdict.status).toBe('diverged');
+});
+
+test('rankings are compared at what is shown: the slate, or the k of the evaluation', async () => {
+  await world.applyLine({ evaluation: { k: 3 } });
+  const gateway = await world.gateway();
+  const shadow = await shadowed('falling');
+  await world.untilReported(shadow.route);
+  // Of four, both show the two in the middle of three; of two shown they share none; one alone is no ranking.
+  await gateway.rank('u1', [1, 2, 3, 4]);
+  await until(async () => {
+    const { rankings, overlapMean, tauMean } = await shadow.read();
+    expect([rankings, overlapMean, tauMean]).toEqual([1, 2 / 3, -1]);
+  });
+  await gateway.rank('u1', [1, 2, 3, 4], { limit: 2 });
+  await until(async () => {
+    const { rankings, overlapMean, tauMean } = await shadow.read();
+    expect(rankings).toBe(2);
+    expect(overlapMean).toBeCloseTo(1 / 3, 12);
+    expect(tauMean).toBeCloseTo((-1 - 4 / 5) / 2, 12);
+  });
+  const scraped = await gateway.text('/metrics');
+  const gauge = (name: string): number =>
+    Number(
+      new RegExp(`freshet_shadow_${name}\\{line="feed",version="${String(shadow.version)}"\\} (\\S+)`).exec(
+        scraped,
+      )?.[1],
+    );
+  expect(gauge('rank_agreement')).toBeCloseTo(-0.9, 12);
+  expect(gauge('rank_overlap')).toBeCloseTo(1 / 3, 12);
+  expect(gauge('score_difference')).toBeLessThan(-0.5);
+  expect(gauge('nan_share')).toBe(0);
+  await gateway.rank('u1', [1]);
+  await until(async () => {
+    expect(await shadow.read()).toMatchObject({ requests: 3, rankings: 2 });
   });
 });
 
-test('a shadow without a lease is given no copy', async () => {
+test('candidates with one score rank in the order of the request, by shadow as by stable', async () => {
   const gateway = await world.gateway();
-  const shadow = await world.candidate('falling');
-  await world.untilReported(await world.move(shadow, { shadow: shadow.version, shadowShare: 1 }));
+  const same = await shadowed('rising');
+  await world.untilReported(same.route);
+  const author = { author: 'one' };
+  const candidates = [3, 1, 1, 2].map((quality, index) => {
+    return { id: `item-${String(index)}`, features: { quality, ...author } };
+  });
+  await gateway.rank('u1', [], { candidates });
+  await until(async () => {
+    expect(await same.read()).toMatchObject({ rankings: 1, overlapMean: 1, tauMean: 1 });
+  });
+});
+
+test('every gateway adds to what is read, and each copy that is due is accounted for', async () => {
+  const gateways = [await world.gateway(), await world.gateway({ processId: 'gateway-2' })];
+  const shadow = await shadowed('falling', 0.5);
+  for (const processId of ['gateway-1', 'gateway-2']) await world.untilReported(shadow.route, processId);
+  for (let index = 0; index < 120; index++) await gateways[index % 2]?.rank(`u${String(index)}`, [1, 2, 3]);
+  await until(async () => {
+    const { mirror, requests } = await shadow.read();
+    expect(mirror).toMatchObject({ answered: 120, share: 0.5, unsettled: 0, gateways: 2 });
+    expect(mirror.copies).toBe(requests);
+  });
+  const reading = await shadow.read();
+  const { requests, stableScoreBins, scoreBins } = reading;
+  const total = (bins: readonly number[]): number => bins.reduce((sum, scores) => sum + scores, 0);
+  expect([total(stableScoreBins), total(scoreBins)]).toEqual([3 * requests, 3 * requests]);
+  // All of stable's scores are above a half, and all of the shadow's below.
+  expect([total(stableScoreBins.slice(33)), total(scoreBins.slice(0, 33))]).toEqual([3 * requests, 3 * requests]);
+  const { status, reasons } = judgeShadow({ reading, config: lineConfig().shadow, silenced: false });
+  expect([status, reasons.map(({ code }) => code)]).toEqual([
+    'diverged',
+    ['shadow.score-shift', 'shadow.score-distribution', 'shadow.rank-agreement'],
+  ]);
+});
+
+test('whenever it is read, as many copies were due as stable answered', async () => {
+  const gateway = await world.gateway({ flushEveryMs: 5 });
+  const shadow = await shadowed('falling');
+  await world.untilReported(shadow.route);
+  let answered = 0;
+  const traffic = Array.from({ length: 8 }, async (_, user) => {
+    for (let index = 0; index < 25; index++, answered++) await gateway.rank(`u${String(user)}`, [1, 2]);
+  });
+  const reads: ShadowReading[] = [];
+  while (answered < 200) reads.push(await shadow.read());
+  await Promise.all(traffic);
+  expect(reads.length).toBeGreaterThan(1);
+  for (const { mirror } of reads) {
+    expect(mirror.copies).toBe(mirror.answered);
+    expect(mirror.unsettled).toBeGreaterThanOrEqual(0);
+    expect(mirror.unsettled).toBeLessThanOrEqual(64);
+  }
+});
+
+test('a shadow without a lease is given no copy: those that were due are given up', async () => {
+  const gateway = await world.gateway();
+  const shadow = await shadowed('falling');
+  await world.untilReported(shadow.route);
   await world.setLease(0);
   await until(async () => {
     expect((await gateway.get('/v1/route?line=feed')).body).toMatchObject({ leaseMsLeft: 0 });
   });
   await gateway.rank('u1');
   await gateway.close();
-  expect(Object.keys(await world.sums())).toEqual([`${String(stable)} stable`]);
+  const mirror = { answered: 1, share: 1, copies: 1, unsettled: 0, gateways: 1 };
+  expect(await shadow.read()).toMatchObject({ requests: 0, dropped: 1, mirror });
 });

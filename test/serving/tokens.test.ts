@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
-import { parseSigningKeys } from '../../serving/signing-keys.ts';
+import { formatSigningKeys, parseSigningKeys } from '../../serving/signing-keys.ts';
 import { nth } from './nth.ts';
 import { createTokens, type AnswerToken } from '../../serving/tokens.ts';
 
@@ -41,6 +41,39 @@ test('every changed character of an impression id is noticed', () => {
     const changed = id.slice(0, index) + other + id.slice(index + 1);
     expect(tokens.open(changed).kind, `character ${String(index)}`).toBe('refused');
   }
+});
+
+test('a line a key, comments and what a rotation wrote down are read, and written again', () => {
+  const at = new Date('2026-01-31T12:00:00Z');
+  const written = formatSigningKeys([
+    { id: 'k2', secret, addedAt: at, replacedAt: null },
+    { id: 'k1', secret: randomBytes(48), addedAt: null, replacedAt: at },
+  ]);
+  const read = parseSigningKeys(written);
+  expect(read).toMatchObject([
+    { id: 'k2', secret, addedAt: at, replacedAt: null },
+    { id: 'k1', addedAt: null, replacedAt: at },
+  ]);
+  expect(formatSigningKeys(read)).toBe(written);
+  expect(parseSigningKeys(`# old, from ann\n\n${written}`)).toEqual(read);
+  for (const behind of ['added=soon', 'added', 'until=2026-01-31']) {
+    const text = `k1:${secret.toString('base64')} ${behind}`;
+    expect(() => parseSigningKeys(text)).toThrow(/secret of signing key "k1" is not a time/);
+  }
+});
+
+test('keys can be replaced while tokens are signed and opened', () => {
+  const next = { id: 'k2', secret: randomBytes(32) };
+  const tokens = createTokens(keys);
+  const first = `${tokens.sign(TOKEN)}.0`;
+  tokens.use([next, ...keys]);
+  const second = `${tokens.sign(TOKEN)}.0`;
+  expect([first, second].map((id) => tokens.open(id).kind)).toEqual(['genuine', 'genuine']);
+  expect(() => {
+    tokens.use([]);
+  }).toThrow('no key to sign');
+  tokens.use([next]);
+  expect([first, second].map((id) => tokens.open(id).kind)).toEqual(['refused', 'genuine']);
 });
 
 test('keys are read from their text, and nonsense says how to make one without showing it', () => {

@@ -13,7 +13,8 @@ import { openLocalArtifacts, type ArtifactStore } from '../../store/artifacts.ts
 import { claimCycle } from '../../store/cycles.ts';
 import { applyLine } from '../../store/lines.ts';
 import { rollbackCycle } from '../../store/rollbacks.ts';
-import { currentRoute, moveRoute, promote } from '../../store/routes.ts';
+import { STABLE_ALONE } from '../../store/route-head.ts';
+import { currentRoute, moveRoute, promote, settle } from '../../store/routes.ts';
 import type { Alert, Lineage, Route, RouteMove, RouteState } from '../../store/types.ts';
 import { createVersion } from '../../store/versions.ts';
 import { createTestDatabase, type TestDatabase } from '../rig/database.ts';
@@ -114,7 +115,7 @@ export class World {
   async move(candidate: Candidate, next: Partial<RouteState> & { leaseMs?: number }): Promise<Route> {
     const { leaseMs = 60_000, ...shares } = next;
     const { epoch, stable } = await currentRoute(this.database.db, LINE);
-    const alone: RouteState = { stable, canary: null, canaryShare: 0, holdback: 0, shadow: null, shadowShare: 0 };
+    const alone: RouteState = { stable, ...STABLE_ALONE };
     return moved(
       await moveRoute(this.database.db, {
         ...{ line: LINE, cycleId: candidate.cycleId, expectedEpoch: epoch, next: { ...alone, ...shares }, leaseMs },
@@ -123,10 +124,17 @@ export class World {
     );
   }
 
-  async promote({ cycleId, version }: Candidate, { direct = false } = {}): Promise<Route> {
+  async promote({ cycleId, version }: Candidate, { direct = false, holdback = 0 } = {}): Promise<Route> {
     const { epoch } = await currentRoute(this.database.db, LINE);
     const request = { cycleId, version, expectedEpoch: epoch, who: 'test', why: 'test', effectKey: randomUUID() };
-    return moved(await promote(this.database.db, { ...request, alert: alert(), direct }));
+    return moved(await promote(this.database.db, { ...request, alert: alert(), direct, holdback }));
+  }
+
+  /** Ends the watch of a cycle's promoted version. */
+  async settle({ cycleId }: Candidate): Promise<Route> {
+    const { epoch } = await currentRoute(this.database.db, LINE);
+    const request = { cycleId, expectedEpoch: epoch, who: 'test', why: 'test', reasons: [] };
+    return moved(await settle(this.database.db, { ...request, effectKey: randomUUID() }));
   }
 
   async rollBack({ cycleId }: Candidate): Promise<Route> {
@@ -166,7 +174,8 @@ export class World {
       `select version || ' ' || arm as variant, sum(requests)::float8 as requests, sum(errors)::float8 as errors,
          sum(impressions)::float8 as impressions, sum(clicks)::float8 as clicks, sum(score_sum) as "scoreSum",
          sum(log_loss_sum) as "logLossSum", sum(log_loss_square_sum) as "logLossSquareSum",
-         sum(score_difference_sum) as "scoreDifferenceSum", sum(dropped)::float8 as dropped
+         sum(score_difference_sum) as "scoreDifferenceSum", sum(dropped)::float8 as dropped,
+         sum(dwells)::float8 as dwells, sum(dwell_sum) as "dwellSum", sum(dwell_square_sum) as "dwellSquareSum"
        from health_sums where line = $1 group by 1`,
       [LINE],
     );
@@ -208,6 +217,9 @@ export interface HealthTotals {
   logLossSquareSum: number;
   scoreDifferenceSum: number;
   dropped: number;
+  dwells: number;
+  dwellSum: number;
+  dwellSquareSum: number;
 }
 
 /** A rank answer, its items with the impression ids that clients make of it. */

@@ -43,6 +43,20 @@ it('takes files, larger ones too, and an empty one', async () => {
   await expect(artifacts.putFile(join(folder, 'none'))).rejects.toThrow(/ENOENT.*none/);
 });
 
+it('has a file measured by whom it is told, and believes neither a wrong hash nor a missing file', async () => {
+  await artifacts.put(content);
+  const measured: string[] = [];
+  const path = await artifacts.path(sha256, (file) => {
+    measured.push(file);
+    return Promise.resolve({ sha256, bytes: 7 });
+  });
+  expect(measured).toEqual([path]);
+  const other = Promise.resolve({ sha256: '0'.repeat(64), bytes: 7 });
+  await expect(artifacts.path(sha256, () => other)).rejects.toMatchObject({ kind: 'damaged', sha256 });
+  await rm(path);
+  await expect(artifacts.path(sha256, () => other)).rejects.toMatchObject({ kind: 'missing', sha256 });
+});
+
 it('keeps one copy whoever puts it, and nothing half written', async () => {
   await Promise.all(Array.from({ length: 10 }, () => artifacts.put(content)));
   await expect(artifacts.putFile(join(folder, 'none'))).rejects.toThrow();

@@ -54,6 +54,7 @@ test(
       new Set([
         'shadow or canary',
         'promote',
+        'settle',
         'cycle rollback',
         'late cycle rollback',
         'operator rollback',
@@ -68,6 +69,11 @@ test(
       expect(history.slice(1).map(({ epoch, why }) => [epoch, why])).toEqual(
         byEpoch.map(({ epoch, attempt }) => [epoch, attempt]),
       );
+      // Both ends of a watch were reached.
+      const watched = history.filter(({ holdbackVersion }) => holdbackVersion !== null);
+      expect(watched.length).toBeGreaterThan(0);
+      const after = watched.map(({ epoch }) => history[epoch]).filter((route) => route !== undefined);
+      expect(after.every(({ holdbackVersion }) => holdbackVersion === null)).toBe(true);
       const stables = (await listVersions(db, line)).filter(({ status }) => status === 'stable');
       expect(stables.map(({ version }) => version)).toEqual([(await currentRoute(db, line)).stable]);
     }

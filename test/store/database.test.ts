@@ -15,7 +15,14 @@ describe('migrate', () => {
   it('builds the schema from nothing, once, whoever else does it at the same time', async () => {
     const { url, drop } = await createEmptyDatabase();
     const ran = await Promise.all([migrate(url), migrate(url), migrate(url)]);
-    expect(ran.flat()).toEqual(['0001_initial', '0002_triggers_and_taints', '0003_registry', '0004_alerts']);
+    expect(ran.flat()).toEqual([
+      '0001_initial',
+      '0002_triggers_and_taints',
+      '0003_registry',
+      '0004_alerts',
+      '0005_watch',
+      '0006_health_sums',
+    ]);
     expect(await migrate(url)).toEqual([]);
     const db = openDatabase(url);
     await applyLine(db, { config: lineConfig(), who: 'test' });

@@ -20,6 +20,7 @@ function row(bucket: number, change: Partial<HealthSumRow>): HealthSumRow {
     ...{ line: LINE, processId: 'gateway-1', boot: 'b', bucketAtMs: T0 + bucket * BUCKET },
     ...{ version: 2, arm: 'canary', epoch: 5, requests: 10, errors: 1, impressions: 30, clicks: 4 },
     ...{ scoreSum: 5.5, logLossSum: 6.25, logLossSquareSum: 7.125, latencyMsSum: 8.5, latencyBuckets: [6, 3, 1] },
+    ...{ dwells: 2, dwellSum: 40_000, dwellSquareSum: 1e9 },
     ...{ scoreDifferenceSum: 0, stableLatencyMsSum: 0, dropped: 0 },
     ...change,
   };
@@ -56,7 +57,7 @@ it('reads a ramp bucket by bucket, without a gap, whole buckets only', async () 
   ]);
   expect(looks[0]?.canary).toEqual({
     ...{ requests: 20, errors: 4, impressions: 60, clicks: 8, scoreSum: 11, logLossSum: 12.5, logLossSquareSum: 14.25 },
-    ...{ latencyMsSum: 17, slow: 8 },
+    ...{ latencyMsSum: 17, slow: 8, dwells: 4, dwellSum: 80_000, dwellSquareSum: 2e9 },
   });
   expect(looks[3]?.stable.scoreSum).toBeNaN();
   expect((await readHealthLooks(db, { ...range, slowFrom: 3 }))[0]?.canary.slow).toBe(0);

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { readArmSums, readShadowSums, writeHealthSums, type HealthSumRow } from '../../store/health-sums.ts';
+import { judgeHealth } from '../../policy/health.ts';
+import { readArmSums, readStableSums, writeHealthSums, type HealthSumRow } from '../../store/health-sums.ts';
 import { applyLine } from '../../store/lines.ts';
 import { createTestDatabase, type TestDatabase } from '../rig/database.ts';
 import { LINE, lineConfig } from './stage.ts';
@@ -23,6 +24,9 @@ const nothing = {
   logLossSum: 0,
   logLossSquareSum: 0,
   latencyMsSum: 0,
+  dwells: 0,
+  dwellSum: 0,
+  dwellSquareSum: 0,
 };
 
 function row(change: Partial<HealthSumRow>): HealthSumRow {
@@ -42,6 +46,9 @@ function row(change: Partial<HealthSumRow>): HealthSumRow {
     logLossSum: 6.25,
     logLossSquareSum: 7.125,
     latencyMsSum: 8.5,
+    dwells: 2,
+    dwellSum: 4_500.5,
+    dwellSquareSum: 1.25e7,
     latencyBuckets: [1, 0, 2 ** 40],
     scoreDifferenceSum: 0,
     stableLatencyMsSum: 0,
@@ -69,6 +76,9 @@ it('adds processes, boots and buckets up, and reads zeros where nothing was coun
     logLossSum: 31.25,
     logLossSquareSum: 35.625,
     latencyMsSum: 42.5,
+    dwells: 10,
+    dwellSum: 22_502.5,
+    dwellSquareSum: 6.25e7,
   });
   expect(stable).toEqual(nothing);
 });
@@ -85,19 +95,22 @@ it('changes nothing when a row is written twice, and takes the later value', asy
   await writeHealthSums(db, []);
 });
 
-it('compares with the stable of the same time: stable and holdback, not explored traffic, not the candidate', async () => {
+it('compares a candidate, as a canary or once it is stable, with the stable and the holdback of the same time', async () => {
   const { db } = test;
   await writeHealthSums(db, [
     row({ arm: 'stable', version: 1, requests: 10 }),
     row({ arm: 'holdback', version: 1, requests: 100 }),
     row({ arm: 'exploration', version: 1, requests: 1_000 }),
     row({ arm: 'shadow', version: 2, requests: 1_000 }),
-    row({ arm: 'stable', version: 2, requests: 1_000 }),
+    row({ arm: 'canary', version: 2, requests: 1 }),
+    row({ arm: 'stable', version: 2, requests: 2 }),
     row({ arm: 'canary', version: 3, requests: 1_000 }),
+    // The input's order answered for a version that failed.
+    row({ arm: 'stable', version: 0, requests: 1_000 }),
   ]);
   const { canary, stable } = await readArmSums(db, range);
   expect(stable.requests).toBe(110);
-  expect(canary).toEqual(nothing);
+  expect(canary.requests).toBe(3);
 });
 
 it('reads only buckets that lie wholly in the range, of the step and later', async () => {
@@ -118,35 +131,34 @@ it('lets a NaN through to whoever judges it', async () => {
   expect((await readArmSums(db, range)).canary).toMatchObject({ requests: 2, logLossSum: NaN, scoreSum: Infinity });
 });
 
-it('reads a shadow as means', async () => {
+it('reads the dwell of a canary, of stable and of a version alone, a NaN of it too', async () => {
   const { db } = test;
-  const shadow = {
-    arm: 'shadow',
-    requests: 4,
-    errors: 1,
-    impressions: 10,
-    scoreDifferenceSum: -0.5,
-    dropped: 2,
-  } as const;
-  await writeHealthSums(db, [
-    row({ ...shadow, latencyMsSum: 8, stableLatencyMsSum: 4 }),
-    row({ ...shadow, latencyMsSum: 16, stableLatencyMsSum: 8, processId: 'gateway-2' }),
-    row({ ...shadow, epoch: 4 }),
-  ]);
-  expect(await readShadowSums(db, { line: LINE, version: 2, sinceEpoch: 5 })).toEqual({
-    requests: 8,
-    errors: 2,
-    dropped: 4,
-    scoreMeanDifference: -0.05,
-    latencyMsMean: 3,
-    stableLatencyMsMean: 1.5,
-  });
-  expect(await readShadowSums(db, { line: LINE, version: 9, sinceEpoch: 5 })).toEqual({
-    requests: 0,
-    errors: 0,
-    dropped: 0,
-    scoreMeanDifference: NaN,
-    latencyMsMean: NaN,
-    stableLatencyMsMean: NaN,
-  });
+  const stable = { arm: 'stable', version: 1, dwells: 3, dwellSum: 70_000, dwellSquareSum: 2e9 } as const;
+  await writeHealthSums(db, [row({}), row({ ...stable }), row({ ...stable, arm: 'holdback', dwellSum: 0.5 })]);
+  const read = await readArmSums(db, range);
+  expect(read.canary).toMatchObject({ dwells: 2, dwellSum: 4_500.5, dwellSquareSum: 1.25e7 });
+  expect(read.stable).toMatchObject({ dwells: 6, dwellSum: 70_000.5, dwellSquareSum: 4e9 });
+  const alone = { line: LINE, version: 1, fromMs: T0, toMs: T0 + BUCKET };
+  expect(await readStableSums(db, alone)).toMatchObject({ dwells: 6, dwellSum: 70_000.5, dwellSquareSum: 4e9 });
+  expect(await readStableSums(db, { ...alone, version: 9 })).toEqual(nothing);
+
+  await writeHealthSums(db, [row({ dwellSum: NaN }), row({ ...stable, dwellSquareSum: Infinity })]);
+  const broken = await readArmSums(db, range);
+  expect(broken.canary.dwellSum).toBeNaN();
+  expect(broken.stable.dwellSquareSum).toBe(Infinity);
+  expect((await readStableSums(db, alone)).dwellSquareSum).toBe(Infinity);
+});
+
+it('is unknown to a check, whichever of the sums is NaN', async () => {
+  const { db } = test;
+  const { health } = lineConfig();
+  const fields = Object.keys(nothing) as (keyof typeof nothing)[];
+  const floats = fields.filter((field) => /Sum$/.test(field));
+  expect(floats).toHaveLength(6);
+  for (const field of floats) {
+    await writeHealthSums(db, [row({ [field]: NaN })]);
+    const { canary, stable } = await readArmSums(db, range);
+    const reading = { canary, stable, qualityCanary: canary, qualityStable: stable, external: [] };
+    expect(judgeHealth({ reading, config: health }).status).toBe('unknown');
+  }
 });

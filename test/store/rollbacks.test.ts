@@ -7,6 +7,7 @@ import { operatorRollback } from '../../store/rollbacks.ts';
 import { currentRoute, routeHistory } from '../../store/routes.ts';
 import { listVersions } from '../../store/versions.ts';
 import { createTestDatabase, type TestDatabase } from '../rig/database.ts';
+import { inOrder } from './in-order.ts';
 import {
   alert,
   alone,
@@ -29,29 +30,6 @@ beforeEach(async () => {
   test = await createTestDatabase();
 });
 afterEach(() => test.drop());
-
-/** Holds the cycle's row while `queue` lines writers up behind it one by one, then lets them go in that order. */
-async function inOrder<T>(cycleId: string, writers: (() => Promise<T>)[]): Promise<T[]> {
-  const running: Promise<T>[] = [];
-  await transaction(test.db, async (tx) => {
-    await tx.query('select from cycles where cycle_id = $1 for update', [cycleId]);
-    for (const [index, write] of writers.entries()) {
-      running.push(write());
-      await waitingForLocks(index + 1);
-    }
-  });
-  return Promise.all(running);
-}
-
-async function waitingForLocks(count: number): Promise<void> {
-  for (;;) {
-    const { rowCount } = await test.db.query(
-      `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
-    );
-    if (rowCount === count) return;
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
 
 async function countOf(table: 'routes' | 'outbox' | 'leases'): Promise<number> {
   const { rows } = await test.db.query<{ count: number }>(`select count(*) from ${table}`);
@@ -115,7 +93,7 @@ describe('rollbackCycle', () => {
     const { db } = test;
     const { candidate, route } = await lineWithCandidate(db, { cycleId: 'c' });
     const deploy = { cycleId: 'c', next: canary(1, candidate, 0.5), expectedEpoch: route.epoch };
-    const [, late] = await inOrder<unknown>('c', [() => rollback(db, 'c'), () => move(db, deploy)]);
+    const [, late] = await inOrder<unknown>(db, 'c', [() => rollback(db, 'c'), () => move(db, deploy)]);
     expect(late).toEqual({ kind: 'cycleClosed', outcome: 'rolledBack' });
     const { epoch } = await currentRoute(db, LINE);
     expect(await move(db, { ...deploy, expectedEpoch: epoch })).toMatchObject({ kind: 'cycleClosed' });
@@ -126,7 +104,7 @@ describe('rollbackCycle', () => {
     const { db } = test;
     const { candidate, route } = await lineWithCandidate(db, { cycleId: 'c' });
     const deploy = { cycleId: 'c', next: canary(1, candidate, 0.5), expectedEpoch: route.epoch };
-    const [early] = await inOrder<unknown>('c', [() => move(db, deploy), () => rollback(db, 'c')]);
+    const [early] = await inOrder<unknown>(db, 'c', [() => move(db, deploy), () => rollback(db, 'c')]);
     expect(early).toMatchObject({ kind: 'moved' });
     expect(await currentRoute(db, LINE)).toMatchObject({ ...alone(1), epoch: route.epoch + 2 });
   });
@@ -135,7 +113,10 @@ describe('rollbackCycle', () => {
     const { db } = test;
     const { candidate, route } = await lineWithCandidate(db, { cycleId: 'c' });
     const promotion = { cycleId: 'c', version: candidate, expectedEpoch: route.epoch };
-    const [, refused] = await inOrder<unknown>('c', [() => rollback(db, 'c'), () => promoteCandidate(db, promotion)]);
+    const [, refused] = await inOrder<unknown>(db, 'c', [
+      () => rollback(db, 'c'),
+      () => promoteCandidate(db, promotion),
+    ]);
     expect(refused).toEqual({ kind: 'cycleClosed', outcome: 'rolledBack' });
     expect(await currentRoute(db, LINE)).toMatchObject(alone(1));
     expect(await statuses()).toEqual(['archived', 'stable', 'rolledBack']);
@@ -145,7 +126,10 @@ describe('rollbackCycle', () => {
     const { db } = test;
     const { candidate, route } = await lineWithCandidate(db, { cycleId: 'c' });
     const promotion = { cycleId: 'c', version: candidate, expectedEpoch: route.epoch };
-    const [promoted] = await inOrder<unknown>('c', [() => promoteCandidate(db, promotion), () => rollback(db, 'c')]);
+    const [promoted] = await inOrder<unknown>(db, 'c', [
+      () => promoteCandidate(db, promotion),
+      () => rollback(db, 'c'),
+    ]);
     expect(promoted).toMatchObject({ kind: 'moved', route: { stable: candidate } });
     expect(await currentRoute(db, LINE)).toMatchObject({ ...alone(1), epoch: route.epoch + 2 });
     expect(await readCycle(db, 'c')).toMatchObject({ outcome: 'rolledBack' });

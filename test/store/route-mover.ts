@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { listCycles, openCycle } from '../../store/cycles.ts';
 import { openDatabase, type Database } from '../../store/database.ts';
 import { operatorRollback, rollbackCycle } from '../../store/rollbacks.ts';
-import { currentRoute, moveRoute, promote } from '../../store/routes.ts';
+import { currentRoute, moveRoute, promote, settle } from '../../store/routes.ts';
 import type { CycleRecord, Route, RouteMove } from '../../store/types.ts';
 import { alert, alone, canary, LEASE_MS, register, shadow, tryClaim } from './stage.ts';
 
@@ -28,6 +28,7 @@ const report: MoverReport = { made: [], refused: {}, unequal: [] };
 const MOVES: [kind: string, times: number, mover: Mover][] = [
   ['shadow or canary', 40, putIntoRoute],
   ['promote', 6, promoteCanary],
+  ['settle', 6, settleWatch],
   ['cycle rollback', 2, ({ cycle, attempt }) => rollBack(cycle, attempt)],
   [
     'late cycle rollback',
@@ -83,8 +84,11 @@ async function begin(line: string, cycleId: string): Promise<CycleRecord | null>
   return openCycle(db, line);
 }
 
-async function putIntoRoute({ line, route, cycle, attempt }: Parameters<Mover>[0]): Promise<Attempt> {
+async function putIntoRoute(of: Parameters<Mover>[0]): Promise<Attempt> {
+  const { line, route, cycle, attempt } = of;
   if (cycle?.candidate == null) return { kind: 'noCandidate', epoch: null };
+  // In a watch it is refused, which is worth a try now and then.
+  if (route.holdbackVersion !== null && Math.random() < 0.8) return settleWatch(of);
   const { candidate, cycleId } = cycle;
   const share = Math.round(1 + Math.random() * 80) / 100;
   const next = anyOf([
@@ -103,7 +107,16 @@ async function promoteCanary(of: Parameters<Mover>[0]): Promise<Attempt> {
   if (cycle?.candidate == null || route.canary !== cycle.candidate) return putIntoRoute(of);
   const { cycleId, candidate: version } = cycle;
   const request = { cycleId, version, expectedEpoch: route.epoch, effectKey: attempt, alert: alert(attempt) };
-  return moved(await promote(db, { ...request, who: name, why: attempt }));
+  const holdback = Math.random() < 0.7 ? 0.1 : 0;
+  return moved(await promote(db, { ...request, holdback, who: name, why: attempt }));
+}
+
+/** Where nothing is watched it promotes. */
+async function settleWatch(of: Parameters<Mover>[0]): Promise<Attempt> {
+  const { route, cycle, attempt } = of;
+  if (cycle?.candidate == null || route.holdbackVersion === null) return promoteCanary(of);
+  const request = { cycleId: cycle.cycleId, expectedEpoch: route.epoch, reasons: [], effectKey: attempt };
+  return moved(await settle(db, { ...request, who: name, why: attempt }));
 }
 
 async function rollBack(cycle: CycleRecord | null, attempt: string): Promise<Attempt> {

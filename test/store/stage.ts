@@ -111,15 +111,15 @@ export async function lineWithCandidate(
 }
 
 export function canary(stable: number, version: number, canaryShare = 0.1): RouteState {
-  return { stable, canary: version, canaryShare, holdback: 0.1, shadow: null, shadowShare: 0 };
+  return { stable, canary: version, canaryShare, holdback: 0.1, holdbackVersion: null, shadow: null, shadowShare: 0 };
 }
 
 export function shadow(stable: number, version: number): RouteState {
-  return { stable, canary: null, canaryShare: 0, holdback: 0, shadow: version, shadowShare: 1 };
+  return { stable, canary: null, canaryShare: 0, holdback: 0, holdbackVersion: null, shadow: version, shadowShare: 1 };
 }
 
 export function alone(stable: number): RouteState {
-  return { stable, canary: null, canaryShare: 0, holdback: 0, shadow: null, shadowShare: 0 };
+  return { stable, canary: null, canaryShare: 0, holdback: 0, holdbackVersion: null, shadow: null, shadowShare: 0 };
 }
 
 export function move(
@@ -132,7 +132,7 @@ export function move(
 
 export function promoteCandidate(
   db: Queryable,
-  request: { cycleId: string; version: number; expectedEpoch: number },
+  request: { cycleId: string; version: number; expectedEpoch: number; holdback?: number },
 ): Promise<RouteMove> {
   const { cycleId } = request;
   const effectKey = `${cycleId}/promote`;

@@ -6,7 +6,6 @@ import { openDatabase, transaction, type Database } from '../../store/database.t
 import { applyLine } from '../../store/lines.ts';
 import { currentRoute } from '../../store/routes.ts';
 import type { VersionStatus } from '../../store/types.ts';
-import { versionHistory } from '../../store/version-history.ts';
 import { listVersions } from '../../store/versions.ts';
 import { createEmptyDatabase, createTestDatabase, type TestDatabase } from '../rig/database.ts';
 import { claim, LINE, lineConfig, lineWithStable, register } from './stage.ts';
@@ -157,14 +156,17 @@ describe('the migration', () => {
     const db = openDatabase(url);
     try {
       await migrateTo(url, { direction: 'up', count: 2 });
-      // The store's functions write tables only that are older than this migration.
-      await lineWithStable(db);
-      await claim(db, 'c');
-      await register(db, 'c', 1);
+      await applyLine(db, { config: lineConfig(), who: 'test' });
+      await promotedAndCandidate(db);
 
       await migrateTo(url, { direction: 'up', count: 1 });
-      const statuses = async (version: number): Promise<unknown> =>
-        (await versionHistory(db, { line: LINE, version })).statuses.map(({ from, to }) => [from, to]);
+      const statuses = async (version: number): Promise<unknown> => {
+        const { rows } = await db.query<{ from: string | null; to: string }>(
+          'select from_status as "from", to_status as "to" from version_history where line = $1 and version = $2 order by id',
+          [LINE, version],
+        );
+        return rows.map(({ from, to }) => [from, to]);
+      };
       expect(await statuses(0)).toEqual([[null, 'archived']]);
       expect(await statuses(1)).toEqual([[null, 'stable']]);
       await db.query(`update versions set status = 'rejected' where version = 2`);
@@ -185,6 +187,23 @@ describe('the migration', () => {
     }
   });
 });
+
+/** Version 1 as stable and version 2 as a candidate, in the tables of before: the store's functions know the newest only. */
+async function promotedAndCandidate(db: Database): Promise<void> {
+  await db.query(
+    `insert into cycles (cycle_id, line, workflow_id, run_id, trigger, config, config_hash, stable_at_start, candidate, closed_at, outcome)
+     values ('a', '${LINE}', 'a', 'a', 'test', '{}', 'x', 0, 1, now(), 'promoted'), ('c', '${LINE}', 'c', 'c', 'test', '{}', 'x', 1, 2, null, null)`,
+  );
+  await db.query(`update versions set status = 'archived' where version = 0`);
+  await db.query(
+    `insert into versions (line, version, status, cycle_id, model_sha256)
+     values ('${LINE}', 1, 'stable', 'a', 'm1'), ('${LINE}', 2, 'candidate', 'c', 'm2')`,
+  );
+  await db.query(
+    `insert into routes (line, epoch, stable, salt, cycle_id, who, why) values ('${LINE}', 2, 1, 'a', 'a', 'test', 'test')`,
+  );
+  await db.query('update route_heads set epoch = 2');
+}
 
 async function migrateTo(url: string, of: { direction: 'up' | 'down'; count: number }): Promise<void> {
   const client = new pg.Client({ connectionString: url });

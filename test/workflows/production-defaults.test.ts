@@ -21,18 +21,20 @@ const server = await findTimeSkippingServer({ say: console.log });
 if (server.kind !== 'found') console.warn(`production defaults are not tested: ${server.reason}`);
 
 const { INDEXED_VALUE_TYPE_INT: INT, INDEXED_VALUE_TYPE_KEYWORD: KEYWORD } = temporal.api.enums.v1.IndexedValueType;
-const { canary, shadow, gate } = lineConfig();
+const { canary, watch, shadow, gate } = lineConfig();
 const moved = { kind: 'moved' as const, epoch: 2, movedAtMs: 0 };
 
 interface Recorded {
   checksAtMs: number[];
+  /** How many of them were of the watch. */
+  watched: number;
   shares: number[];
   calls: string[];
 }
 
 /** Activities that answer as a healthy installation would, but for the verdict of each check. */
 function scripted(verdictOf: (check: number) => HealthVerdict['status'], now: () => Promise<number>) {
-  const recorded: Recorded = { checksAtMs: [], shares: [], calls: [] };
+  const recorded: Recorded = { checksAtMs: [], watched: 0, shares: [], calls: [] };
   const rollout: Omit<RolloutActivities, 'readTriggers' | 'startTriggeredCycle'> = {
     beginCycle: () =>
       Promise.resolve({
@@ -45,6 +47,7 @@ function scripted(verdictOf: (check: number) => HealthVerdict['status'], now: ()
             gate,
             shadow,
             canary,
+            watch,
             trainingTimeoutMs: 7_200_000,
             minScoreChange: 0.005,
             shadowDivergenceSilenced: false,
@@ -57,15 +60,20 @@ function scripted(verdictOf: (check: number) => HealthVerdict['status'], now: ()
       return Promise.resolve(moved);
     },
     readShadow: () => Promise.resolve({ verdict: { status: 'pass', reasons: [] }, refused: null }),
-    checkHealth: async ({ breaker }) => {
+    checkHealth: async ({ breaker, phase }) => {
       const atMs = await now();
       recorded.checksAtMs.push(atMs);
+      if (phase === 'watch') recorded.watched += 1;
       const verdict = { status: verdictOf(recorded.checksAtMs.length), reasons: [] };
       const { state, decision } = assessCheck({ state: breaker, check: { ...verdict, atMs }, config: canary });
       return { verdict, breaker: state, decision, refused: null };
     },
     promote: () => {
       recorded.calls.push('promote');
+      return Promise.resolve(moved);
+    },
+    settle: ({ undecided }) => {
+      recorded.calls.push(undecided === null ? 'settle' : 'settle undecided');
       return Promise.resolve(moved);
     },
     rollback: () => {
@@ -149,15 +157,16 @@ describe.skipIf(server.kind !== 'found')('the production defaults', () => {
     }
   }
 
-  it('check health 30 times, every 60 s, over steps of 1, 5, 25, 50 and 95 %, then promote', async () => {
+  it('check health 30 times, every 60 s, over steps of 1, 5, 25, 50 and 95 %, promote, and check 30 times more', async () => {
     const { result, recorded } = await play(() => 'pass');
 
     expect(result.outcome).toBe('promoted');
-    expect(recorded.checksAtMs).toHaveLength(30);
+    expect(recorded.checksAtMs).toHaveLength(60);
+    expect(recorded.watched).toBe(30);
     expect(recorded.shares).toEqual([0.01, 0.05, 0.25, 0.5, 0.95]);
     const gaps = recorded.checksAtMs.slice(1).map((atMs, index) => atMs - (recorded.checksAtMs[index] ?? 0));
     for (const gap of gaps) expect(Math.abs(gap - 60_000)).toBeLessThan(2_000);
-    expect(recorded.calls).toEqual(['promote']);
+    expect(recorded.calls).toEqual(['promote', 'settle']);
   });
 
   it('roll back on the third failed check in a row, within three minutes of the first', async () => {
@@ -172,6 +181,26 @@ describe.skipIf(server.kind !== 'found')('the production defaults', () => {
     expect(confirmedAtMs - (firstFailedCheckAtMs ?? 0)).toBeLessThan(180_000);
     expect(recorded.calls).toEqual(['rollback']);
   });
+
+  it('roll back a promoted version on the third failed check in a row', async () => {
+    const { result, recorded } = await play((check) => (check > 40 ? 'fail' : 'pass'));
+
+    expect(result.outcome).toBe('rolledBack');
+    expect(recorded.watched).toBe(13);
+    expect(recorded.calls).toEqual(['promote', 'rollback']);
+  });
+
+  it.each(['insufficient', 'unknown'] as const)(
+    'keep a promoted version of which nothing is known (%s) once the watch is over twice',
+    async (status) => {
+      const { result, recorded } = await play((check) => (check > 30 ? status : 'pass'));
+
+      expect(result.outcome).toBe('promoted');
+      expect(recorded.watched).toBe(60);
+      expect(recorded.calls).toEqual(['promote', 'settle undecided']);
+      expect(result.notes.join()).toMatch(/passed the ramp and stays/);
+    },
+  );
 
   it('hold a step while the data is insufficient, and roll back when the extended window is over', async () => {
     const { result, recorded } = await play(() => 'insufficient');

@@ -29,7 +29,7 @@ describe('a cycle that goes well', () => {
     });
   });
 
-  it('shadows, ramps, monitors and promotes the next one', async () => {
+  it('shadows, ramps, monitors, promotes and watches the next one', async () => {
     const result = await freshet.runCycle();
 
     expect(result, JSON.stringify(result.reasons)).toMatchObject({ outcome: 'promoted', version: 2, rollback: null });
@@ -37,21 +37,26 @@ describe('a cycle that goes well', () => {
     expect(result.notes.join()).toMatch(/no score differs.*learningRate is most likely too small/);
     const routes = await routeHistory(freshet.db, { line: freshet.line });
     expect(
-      routes.map(({ stable, canary, canaryShare, holdback, shadow }) => [
+      routes.map(({ stable, canary, canaryShare, holdback, holdbackVersion, shadow }) => [
         stable,
         canary,
         canaryShare,
         holdback,
+        holdbackVersion,
         shadow,
       ]),
     ).toEqual([
-      [2, null, 0, 0, null],
-      [1, 2, 0.9, 0.1, null],
-      [1, 2, 0.5, 0.1, null],
-      [1, null, 0, 0, 2],
-      [1, null, 0, 0, null],
-      [0, null, 0, 0, null],
+      [2, null, 0, 0, null, null],
+      [2, null, 0, 0.1, 1, null],
+      [1, 2, 0.9, 0.1, null, null],
+      [1, 2, 0.5, 0.1, null, null],
+      [1, null, 0, 0, null, 2],
+      [1, null, 0, 0, null, null],
+      [0, null, 0, 0, null, null],
     ]);
+    expect(result.phases.map(({ phase }) => phase).slice(-4)).toEqual(['shadow', 'canary', 'promote', 'watch']);
+    expect(result.reasons.slice(0, 2).map(({ code }) => code)).toEqual(['promoted', 'watch.passed']);
+    expect(freshet.traffic.stats.byArm['holdback']).toBeGreaterThan(20);
     expect(freshet.traffic.stats.byArm['canary']).toBeGreaterThan(20);
     expect(freshet.traffic.stats.failed).toBe(0);
   });
@@ -77,7 +82,7 @@ describe('a cycle that goes well', () => {
     expect(newest?.lineage.resultSha256).toMatch(/^[0-9a-f]{64}$/);
     expect(newest?.lineage.codeVersion).toMatch(/^0\./);
     expect(newest?.trainingCutoffMs).toBeGreaterThan(0);
-    expect(cycle?.phases.at(-1)?.phase).toBe('promote');
+    expect(cycle?.phases.at(-1)?.phase).toBe('watch');
     expect(cycle?.outcome).toBe('promoted');
   });
 });

@@ -73,14 +73,14 @@ function timelineRow({ name, stretches }: TimelineRow, { x, y }: { x: Scale; y: 
 
 /** What a version was given, from one move of the route to the next; a share of 1. */
 export interface RouteStretch {
-  role: 'shadow' | 'canary' | 'stable';
+  role: 'shadow' | 'canary' | 'stable' | 'holdback';
   share: number;
   fromMs: number;
   toMs: number;
   text: string;
 }
 
-const ROLE_LOOKS = { shadow: 'hollow', canary: 'pale', stable: 'challenger area' } as const;
+const ROLE_LOOKS = { shadow: 'hollow', canary: 'pale', stable: 'challenger area', holdback: 'champion area' } as const;
 const [SHARE_TOP, SHARE_BOTTOM] = [28, 148];
 
 /** The share of traffic over time. */

@@ -265,7 +265,7 @@ export function card({
         why: 'healthy',
         at: new Date(TAKEN + 65 * MINUTE),
       },
-      ...{ stable: 12, canary: null, canaryShare: 0, holdback: 0, shadow: null, shadowShare: 0 },
+      ...{ stable: 12, canary: null, canaryShare: 0, holdback: 0, holdbackVersion: null, shadow: null, shadowShare: 0 },
     },
     cycle: cycle === null ? null : { ...base, ...cycle },
     data: {

@@ -1,8 +1,9 @@
 import { appendFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { holdSegments, releaseSegments } from '../../../data/event-log/hold.ts';
-import { listSegments, segmentsBelow } from '../../../data/event-log/layout.ts';
+import { readLog } from '../../../data/event-log/hour-state.ts';
+import { segmentsBelow } from '../../../data/event-log/layout.ts';
 import type { ImpressionRecord } from '../../../data/event-log/records.ts';
 import { openEventLogWriter, type EventLogWriter, type EventLogWriterOptions } from '../../../data/event-log/writer.ts';
 import { clickOn, HOUR, impression, MINUTE, START, temporaryFolder } from '../feed.ts';
@@ -14,7 +15,8 @@ async function openWriter(options: Partial<EventLogWriterOptions> & { root: stri
 }
 
 async function published(root: string, kind: 'impressions' | 'feedback' = 'impressions'): Promise<ImpressionRecord[]> {
-  const segments = await listSegments({ root, kind, fromMs: START, toMs: START + 48 * HOUR });
+  const hours = await readLog({ root, kind, fromMs: START, toMs: START + 48 * HOUR });
+  const segments = hours.flatMap((hour) => hour.segments);
   const texts = await Promise.all(segments.map((path) => readFile(path, 'utf8')));
   return texts.flatMap((text) => text.trim().split('\n')).map((line) => JSON.parse(line) as ImpressionRecord);
 }
@@ -139,13 +141,52 @@ describe('a writer', () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
+  test('publishes of what was held or left behind the whole records only, whatever stands between them', async () => {
+    const root = await temporaryFolder();
+    const whole = (n: number): string => `${JSON.stringify(impression(n))}\n`;
+    const notText = Buffer.from(whole(5).replace('user-5', 'user-#')).map((byte) => (byte === 35 ? 0xff : byte));
+    const garbage = [Buffer.alloc(64), '\nnull\n', '7\n', '{}\n', '[1, 2]\n', notText, whole(6).slice(40)];
+    const bytes = Buffer.concat(
+      [whole(1), ...garbage, whole(2), whole(3).slice(0, 80)].map((part) => Buffer.from(part)),
+    );
+    for (const [where, seq] of [
+      ['spool', 1],
+      ['held', 2],
+    ] as const) {
+      const folder = join(root, where, 'gateway-1', 'impressions', 'dt=2026-01-05', 'hour=00');
+      await mkdir(folder, { recursive: true });
+      await writeFile(join(folder, `gateway-1-dead-0000000${String(seq)}.ndjson`), bytes);
+      await writeFile(join(folder, `gateway-1-dead-0000001${String(seq)}.ndjson`), '');
+    }
+
+    const writer = await openWriter({ root });
+    await writer.flush();
+
+    const ids = (await published(root)).map(({ impressionId }) => impressionId);
+    expect(ids).toEqual(['token1.0', 'token2.0', 'token1.0', 'token2.0']);
+    expect(writer.stats()).toMatchObject({ dropped: 16, droppedBy: { torn: 16 } });
+    for (const where of ['spool', 'held']) expect(await segmentsBelow(join(root, where, 'gateway-1'))).toEqual([]);
+  });
+
+  test('does not publish again what a predecessor published and died before it removed', async () => {
+    const root = await temporaryFolder();
+    const segment = join('impressions', 'dt=2026-01-05', 'hour=00', 'gateway-1-dead-00000001.ndjson');
+    for (const folder of [root, join(root, 'spool', 'gateway-1')]) {
+      await mkdir(dirname(join(folder, segment)), { recursive: true });
+      await writeFile(join(folder, segment), `${JSON.stringify(impression(1))}\n`);
+    }
+    await openWriter({ root, eventNow: () => START + 9 * HOUR });
+    expect(await published(root)).toEqual([impression(1)]);
+    expect(await segmentsBelow(join(root, 'spool', 'gateway-1'))).toEqual([]);
+  });
+
   test('keeps records while they can not be written, drops what has no room, and loses nothing else', async () => {
     const root = await temporaryFolder();
     const writer = await openWriter({ root, maxBufferedRecords: 3 });
     await writeFile(join(root, 'impressions'), 'a file where the folder should be');
     writer.appendImpressions([1, 2, 3, 4, 5].map((n) => impression(n)));
     await writer.flush();
-    expect(writer.stats()).toMatchObject({ buffered: 3, dropped: 2, failedSeals: 1 });
+    expect(writer.stats()).toMatchObject({ buffered: 3, dropped: 2, droppedBy: { bufferFull: 2 }, failedSeals: 1 });
     expect(writer.stats().lastError).toContain('impressions');
 
     await rm(join(root, 'impressions'));

@@ -20,7 +20,10 @@ const drifts = Object.fromEntries(
 ) as Record<SequentialMetric, Drift>;
 const settings: EvidenceSettings = {
   alpha: 0.01,
-  weights: { errorRate: 0.2, latency: 0.2, clickThroughRate: 0.2, logLoss: 0.2, calibration: 0.1, score: 0.1 },
+  weights: {
+    ...{ errorRate: 0.2, latency: 0.2, clickThroughRate: 0.2, logLoss: 0.2 },
+    ...{ dwell: 0.2, calibration: 0.1, score: 0.1 },
+  },
   drifts,
   horizon: 180,
   blockLooks: 6,
@@ -32,6 +35,7 @@ function sums(times: number, change: Partial<Record<keyof LookSums, number>> = {
   const well = {
     ...{ requests: 100, errors: 2, slow: 5, impressions: 1_000, clicks: 50 },
     ...{ scoreSum: 50, logLossSum: 200, logLossSquareSum: 500, latencyMsSum: 300 },
+    ...{ dwells: 100, dwellSum: 3_000_000, dwellSquareSum: 180_000_000_000 },
     ...change,
   };
   return Object.fromEntries(
@@ -64,6 +68,7 @@ describe('judgeEvidence', () => {
     ['latency', { slow: 20 }],
     ['clickThroughRate', { clicks: 30, scoreSum: 36 }],
     ['logLoss', { logLossSum: 300, logLossSquareSum: 900 }],
+    ['dwell', { dwells: 60, dwellSum: 1_800_000, dwellSquareSum: 108_000_000_000 }],
     ['calibration', { clicks: 40, scoreSum: 90 }],
     ['score', { scoreSum: 150, clicks: 150 }],
   ])('raises one on the %s, and says which', (metric, change) => {
@@ -115,6 +120,20 @@ describe('judgeEvidence', () => {
         : { canary: sums(1, { errors: 40, slow: 60 }), stable: sums(9, { errors: 40, slow: 60 }) },
     );
     expect(known(judgeEvidence(outage, settings)).alarm).toBe(false);
+  });
+
+  it('hears a dwell that falls in the canary, and none that falls in both arms, or that nobody sends', () => {
+    const short = { dwellSum: 1_500_000, dwellSquareSum: 45_000_000_000 };
+    const alone = { ...settings, weights: { dwell: 1 } };
+    expect(known(judgeEvidence(looks(60, 20, short), alone)).alarm).toBe(true);
+    const both = looks(60, 20, short).map(({ canary }, index) => ({
+      canary,
+      stable: sums(9, index >= 20 ? short : {}),
+    }));
+    expect(known(judgeEvidence(both, alone)).peak).toBeLessThan(1);
+    const none = { dwells: 0, dwellSum: 0, dwellSquareSum: 0 };
+    const silent = Array.from({ length: 60 }, () => ({ canary: sums(1, none), stable: sums(9, none) }));
+    expect(known(judgeEvidence(silent, alone)).peak).toBeCloseTo(0, 9);
   });
 
   it('lets an alarm of the ramp stand, whatever came after it', () => {
