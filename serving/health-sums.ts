@@ -193,14 +193,16 @@ export class HealthSums {
     return row;
   }
 
-  /** A forgotten row could never be written again without losing what it held, so it outlives the last feedback it may get. */
+  /**
+   * A forgotten row could never be written again without losing what it held, so it outlives the last feedback it may get.
+   * Rows stand about in the order of their buckets: what is behind one that stays is looked at when that one has gone.
+   */
   #forget(nowMs: number): void {
     this.#totals?.forget(nowMs);
     for (const [key, row] of this.#rows) {
-      if (nowMs - row.bucketAtMs > 2 * HEALTH_RETENTION_MS) {
-        this.#rows.delete(key);
-        this.#unwritten.delete(row);
-      }
+      if (nowMs - row.bucketAtMs <= 2 * HEALTH_RETENTION_MS) break;
+      this.#rows.delete(key);
+      this.#unwritten.delete(row);
     }
   }
 }

@@ -25,7 +25,7 @@ export interface ServedRoute {
 /** A request that was routed and is not answered yet. */
 export interface OpenRequest {
   served: ServedRoute;
-  /** To be called once, when the answer is decided. */
+  /** To be called once, when the answer is decided; the request counts as open until the answer is on its way. */
   done(): void;
 }
 
@@ -81,16 +81,23 @@ export class ServedLine {
     this.#open.set(served, (this.#open.get(served) ?? 0) + 1);
     return {
       served,
+      // In the event loop's next turn: what was decided in this one is on the socket by then, so no report overtakes it.
       done: () => {
-        const left = (this.#open.get(served) ?? 1) - 1;
-        if (left > 0) {
-          this.#open.set(served, left);
-        } else {
-          this.#open.delete(served);
-          if (served !== this.#served) this.#onSettled();
-        }
+        setImmediate(() => {
+          this.#close(served);
+        });
       },
     };
+  }
+
+  #close(served: ServedRoute): void {
+    const left = (this.#open.get(served) ?? 1) - 1;
+    if (left > 0) {
+      this.#open.set(served, left);
+      return;
+    }
+    this.#open.delete(served);
+    if (served !== this.#served) this.#onSettled();
   }
 
   get openRequests(): number {

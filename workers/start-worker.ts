@@ -39,6 +39,8 @@ export interface StartWorkerOptions {
   processEnv?: NodeJS.ProcessEnv;
   /** Workflow code that is bundled already; the build's bundle, or else the sources, when left out. */
   workflowBundle?: NonNullable<WorkerOptions['workflowBundle']>;
+  /** Put over what the role asks for. */
+  overrides?: Pick<WorkerOptions, 'interceptors' | 'maxConcurrentActivityTaskExecutions'>;
 }
 
 /**
@@ -71,6 +73,7 @@ export async function startWorker(role: WorkerRole, options: StartWorkerOptions)
     defaultHeartbeatThrottleInterval: HEARTBEAT_THROTTLE,
     ...deployment(env),
     ...(await roleOptions(role, { ...options, core, closers })),
+    ...options.overrides,
   });
   const done = worker.run().finally(async () => {
     for (const close of closers) await close();

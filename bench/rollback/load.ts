@@ -7,7 +7,8 @@ import { REQUEST_ID, slateBodies } from '../gateway/slates.ts';
 /**
  * Sends rank requests to several gateways in turn at a steady rate, as a process of its own, and prints each answer as a
  * line: `[gateway, status, version, arm, epoch, sentAtMs, notBeforeMs, receivedAtMs]`, times in Unix ms. It came in between
- * the last two: a process that has to wait for the processor sees it late. What is not answered within ten seconds is `lost`. Argument: JSON of the options below. The end of standard input ends it, once all are answered.
+ * the last two: a process that has to wait for the processor sees it late. What is not answered within ten seconds is `lost`; a
+ * connection that breaks gives its error's code. Argument: JSON of the options below. The end of standard input ends it, once all are answered.
  */
 const options = z
   .object({
@@ -50,8 +51,8 @@ function send(): void {
       status === '200' ? answerSchema.parse(JSON.parse(text)) : { version: -1, arm: '', epoch: -1 };
     lines.push(JSON.stringify([gateway, status, version, arm, epoch, sentAtMs, looked.beforeMs, receivedAtMs]));
   };
-  const lost = (): void => {
-    tell('lost');
+  const lost = (error: NodeJS.ErrnoException): void => {
+    tell(error.code ?? 'lost');
   };
   const request = httpRequest(
     `${urls[gateway] ?? ''}/v1/rank`,
@@ -70,7 +71,10 @@ function send(): void {
       });
     },
   );
-  request.on('timeout', () => request.destroy());
+  request.on('timeout', () => {
+    tell('lost');
+    request.destroy();
+  });
   request.on('error', lost);
   request.end(body);
 }

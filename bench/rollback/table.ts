@@ -13,7 +13,7 @@ export interface Measured {
   faults: FaultFigures[];
   requests: number;
   failedRequests: number;
-  /** Of the requests, by HTTP status or `lost`. */
+  /** Of the requests. */
   statuses: Record<string, number>;
 }
 
@@ -59,6 +59,7 @@ function rollbackTable({
     'last p50',
     'last p99',
     'late',
+    'for sure',
     'stale',
   ];
   const times = restartMs.map((ms) => ms.toFixed(0)).join(', ');

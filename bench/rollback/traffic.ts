@@ -9,7 +9,7 @@ import { entryPoint, projectRoot } from '../../scripts/stack/project.ts';
 export interface Answer {
   /** Index of the gateway. */
   gateway: number;
-  /** HTTP status, or `lost`. */
+  /** HTTP status, `lost`, or the code of the connection's error. */
   status: string;
   version: number;
   arm: string;

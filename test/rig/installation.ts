@@ -15,9 +15,10 @@ import type { Database } from '../../store/database.ts';
 import { applyLine } from '../../store/lines.ts';
 import { currentRoute } from '../../store/routes.ts';
 import { readEnvironment, type WorkerEnvironment } from '../../workers/environment.ts';
-import { startWorker, type RunningWorker } from '../../workers/start-worker.ts';
+import { startWorker, type RunningWorker, type StartWorkerOptions } from '../../workers/start-worker.ts';
 import type { CycleResult, CycleStatus, TrainingCycleInput } from '../../workflows/messages.ts';
 import { statusQuery } from '../../workflows/messages.ts';
+import { ActivityGates } from './activity-gates.ts';
 import { createTestDatabase } from './database.ts';
 import { startTraffic, type TestTraffic } from './traffic.ts';
 import { workflowBundle } from './workflow-bundle.ts';
@@ -52,10 +53,10 @@ export interface TestInstallation {
   traffic: TestTraffic;
   env: WorkerEnvironment;
   queuePrefix: string;
-  /** Puts a config in force; what is left out is as in the rig's defaults. */
-  configure(given?: Partial<LineConfigInput>): Promise<LineConfig>;
+  /** Puts a config in force, of `line` or of another; what is left out is as in the rig's defaults. */
+  configure(given?: Partial<LineConfigInput>, line?: string): Promise<LineConfig>;
   /** Starts a cycle directly, as the schedule would. */
-  startCycle(): Promise<CycleHandle>;
+  startCycle(line?: string): Promise<CycleHandle>;
   /** Runs a cycle to its end and replays it. */
   runCycle(given?: Partial<LineConfigInput>): Promise<CycleResult>;
   /** Trains and promotes the first version, so that the next cycle has a champion. */
@@ -67,6 +68,18 @@ export interface TestInstallation {
   close(): Promise<void>;
 }
 
+export interface InstallationOptions {
+  /** Of all three workers. */
+  workers?: StartWorkerOptions['overrides'];
+  /** Beside the rig's own. */
+  env?: NodeJS.ProcessEnv;
+  /** For what is about the rollout: a cycle takes what an earlier one prepared, where champion and config are the same. */
+  sharePreparation?: boolean;
+}
+
+/** What a version is made by. */
+export const PREPARATION = ['takeSnapshot', 'checkSnapshot', 'trainChallenger', 'checkParity', 'evaluateChallenger'];
+
 /** Intervals in milliseconds; a canary of two steps of five checks. */
 const DEFAULTS: Omit<LineConfigInput, 'line'> = {
   features: [
@@ -77,15 +90,16 @@ const DEFAULTS: Omit<LineConfigInput, 'line'> = {
   snapshot: { minRows: 100 },
   checks: { volume: { maxRatio: 1e9 } },
   training: { command: fixtureTrainer('rising'), timeout: '30s' },
+  evaluation: { latencyCandidates: [] },
   gate: { tolerance: 0.05, replicates: 200 },
   shadow: { duration: '2s', minRequests: 10 },
-  canary: { steps: [50, 100], window: '4s', checkEvery: '200ms', holdback: 0.1, lease: '20s', rollbackDeadline: '40s' },
-  watch: { window: '1s' },
+  canary: { steps: [50, 100], window: '2s', checkEvery: '200ms', holdback: 0.1, lease: '20s', rollbackDeadline: '40s' },
+  watch: { window: '600ms' },
   health: { bucket: '100ms', feedbackDelay: '300ms', minImpressions: 20, quality: ['logLoss'], z: 5, maxLatency: '2s' },
   exploration: { share: 0 },
 };
 
-export async function createInstallation(): Promise<TestInstallation> {
+export async function createInstallation(options: InstallationOptions = {}): Promise<TestInstallation> {
   const folder = await mkdtemp(join(tmpdir(), 'freshet-rig-'));
   const id = randomBytes(4).toString('hex');
   const line = `line-${id}`;
@@ -102,16 +116,23 @@ export async function createInstallation(): Promise<TestInstallation> {
     FRESHET_WORK_ROOT: join(folder, 'work'),
     FRESHET_PYTHON: inject('pythonPath'),
     FRESHET_REPORTS_PORT: String(await freePort()),
+    ...options.env,
   });
   const logger = pino({ level: 'fatal' });
   const workers = new Map<WorkerRole, RunningWorker>();
-  const configure = async (given: Partial<LineConfigInput> = {}): Promise<LineConfig> => {
-    const config = lineConfigSchema.parse({ ...merge(DEFAULTS, given), line });
+  const gates = new ActivityGates();
+  const overrides = options.workers ?? { interceptors: { activity: [gates.interceptor] } };
+  const configs = new Map<string, LineConfig>();
+  const configure = async (given: Partial<LineConfigInput> = {}, name = line): Promise<LineConfig> => {
+    const config = lineConfigSchema.parse({ ...merge(DEFAULTS, given), line: name });
+    configs.set(name, config);
     await applyLine(database.db, { config, who: 'test' });
     return config;
   };
   const start = async (role: WorkerRole): Promise<RunningWorker> => {
-    const worker = await startWorker(role, { env, logger, processEnv: {}, workflowBundle: await workflowBundle() });
+    const worker = await startWorker(role, {
+      ...{ env, logger, overrides, processEnv: {}, workflowBundle: await workflowBundle() },
+    });
     workers.set(role, worker);
     return worker;
   };
@@ -139,11 +160,15 @@ export async function createInstallation(): Promise<TestInstallation> {
   await Promise.all((['data', 'gpu', 'rollout'] as const).map(start));
 
   const started: CycleHandle[] = [];
-  const startCycle = async (): Promise<CycleHandle> => {
+  const startCycle = async (name = line): Promise<CycleHandle> => {
+    if (options.sharePreparation === true) {
+      const { stable } = await currentRoute(database.db, name);
+      gates.reuse(name, { activities: PREPARATION, from: JSON.stringify([stable, before(configs.get(name))]) });
+    }
     const handle = await client.workflow.start<(input: TrainingCycleInput) => Promise<CycleResult>>(CYCLE_WORKFLOW, {
-      workflowId: `freshet-${line}-${randomBytes(4).toString('hex')}`,
+      workflowId: `freshet-${name}-${randomBytes(4).toString('hex')}`,
       taskQueue: taskQueue('rollout', queuePrefix),
-      args: [{ line, trigger: 'test' }],
+      args: [{ line: name, trigger: 'test' }],
     });
     started.push(handle);
     return handle;
@@ -214,6 +239,11 @@ export async function untilStatus(
     }
     await wait(POLL_MS);
   }
+}
+
+/** Of a config, what decides before anything is routed. */
+function before(config: LineConfig | undefined): unknown {
+  return { ...config, ...{ shadow: null, canary: null, watch: null, health: null } };
 }
 
 type Sections = Record<string, unknown>;

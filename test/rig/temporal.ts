@@ -4,7 +4,7 @@ import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkerOptions } 
 import { afterAll, afterEach, beforeAll, inject } from 'vitest';
 import { makeCurrent } from '../../scripts/stack/worker-deployment.ts';
 import { taskQueue, type WorkerRole } from '../../config/names.ts';
-import { workflowBundle } from './workflow-bundle.ts';
+import { replayOptions, workflowBundle } from './workflow-bundle.ts';
 
 const BUILD_ID = 'test';
 // The worker's own log drowns the test's.
@@ -105,10 +105,6 @@ async function replayExecutions(of: { client: Client; queuePrefix: string; repla
     handles.push(handle);
   }
   for (const handle of handles) {
-    await Worker.runReplayHistory(
-      { workflowBundle: await workflowBundle() },
-      await handle.fetchHistory(),
-      handle.workflowId,
-    );
+    await Worker.runReplayHistory(await replayOptions(), await handle.fetchHistory(), handle.workflowId);
   }
 }

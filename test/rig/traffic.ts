@@ -1,5 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import { z } from 'zod';
+import { createGatewayClient } from '../../simulator/gateway-client.ts';
 
 /** Live traffic on a test's gateway: users who click the more likely the larger an item's `x` is. */
 export interface TestTraffic {
@@ -11,27 +11,31 @@ export interface TestTraffic {
   stop(): Promise<void>;
 }
 
-const EVERY_MS = 12;
+const EVERY_MS = 20;
 const CANDIDATES = 4;
+const AT_ONCE = 16;
 
-const answerSchema = z.object({
-  arm: z.string(),
-  token: z.string(),
-  items: z.array(z.object({ id: z.string(), position: z.number() })),
-});
-
-/** About 80 requests of 4 candidates a second, each with its clicks right after the answer. */
-export function startTraffic({ url, line }: { url: string; line: string }): TestTraffic {
+/** 50 requests of 4 candidates a second unless said otherwise, each with its clicks right after the answer. */
+export function startTraffic({
+  url,
+  line,
+  everyMs = EVERY_MS,
+}: {
+  url: string;
+  line: string;
+  everyMs?: number;
+}): TestTraffic {
   const stats: TestTraffic['stats'] = { requests: 0, failed: 0, impressions: 0, byArm: {} };
+  const gateway = createGatewayClient({ url, maxConnections: AT_ONCE, timeoutMs: 10_000 });
   const random = mulberry32(42);
   const open = new Set<Promise<void>>();
   let stopped = false;
   let clickSlope = 1;
   const timer = setInterval(() => {
-    if (open.size >= 16) return;
+    if (open.size >= AT_ONCE) return;
     const request = visit().finally(() => open.delete(request));
     open.add(request);
-  }, EVERY_MS);
+  }, everyMs);
 
   async function visit(): Promise<void> {
     const number = (stats.requests += 1);
@@ -40,21 +44,19 @@ export function startTraffic({ url, line }: { url: string; line: string }): Test
       features: { topic: `topic-${String(Math.floor(random() * 20))}`, x: random() * 4 - 2 },
     }));
     try {
-      const answer = answerSchema.parse(
-        await post(`${url}/v1/rank`, {
-          line,
-          requestId: `request-${String(number)}`,
-          userId: `user-${String(Math.floor(random() * 500))}`,
-          candidates,
-        }),
-      );
+      const answer = await gateway.rank({
+        line,
+        requestId: `request-${String(number)}`,
+        userId: `user-${String(Math.floor(random() * 500))}`,
+        ...{ user: {}, context: {}, candidates },
+      });
       stats.impressions += answer.items.length;
       stats.byArm[answer.arm] = (stats.byArm[answer.arm] ?? 0) + 1;
       const xOf = new Map(candidates.map(({ id, features }) => [id, features.x]));
       const events = answer.items
         .filter(({ id }) => random() < 1 / (1 + Math.exp(-clickSlope * (xOf.get(id) ?? 0))))
-        .map(({ position }) => ({ impressionId: `${answer.token}.${String(position)}`, event: 'click' }));
-      if (events.length > 0) await post(`${url}/v1/feedback`, { events });
+        .map(({ impressionId }) => ({ impressionId, event: 'click' as const }));
+      if (events.length > 0) await gateway.sendFeedback(events);
     } catch {
       if (!stopped) stats.failed += 1;
     }
@@ -72,18 +74,9 @@ export function startTraffic({ url, line }: { url: string; line: string }): Test
       stopped = true;
       clearInterval(timer);
       await Promise.all(open);
+      gateway.close();
     },
   };
-}
-
-async function post(url: string, body: unknown): Promise<unknown> {
-  const response = await fetch(url, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(body),
-  });
-  if (!response.ok) throw new Error(`${url} answered ${String(response.status)}: ${await response.text()}`);
-  return response.json();
 }
 
 function mulberry32(seed: number): () => number {

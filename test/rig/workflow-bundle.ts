@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { bundleWorkflowCode } from '@temporalio/worker';
+import { bundleWorkflowCode, type ReplayWorkerOptions, type WorkerOptions } from '@temporalio/worker';
 import { projectRoot } from '../../scripts/stack/project.ts';
 
 /** Everything that gets into the bundle, besides npm packages. */
@@ -16,6 +16,11 @@ const quiet = (): void => undefined;
 export function workflowBundle(): Promise<{ codePath: string }> {
   bundle ??= makeBundle();
   return bundle;
+}
+
+/** In a thread of its own: the SDK's default replays in this one, and leaves a hook on each of its promises behind. */
+export async function replayOptions(): Promise<ReplayWorkerOptions & Pick<WorkerOptions, 'debugMode'>> {
+  return { workflowBundle: await workflowBundle(), debugMode: false };
 }
 
 async function makeBundle(): Promise<{ codePath: string }> {

@@ -4,7 +4,12 @@ import { join } from 'node:path';
 import type { LineConfigInput } from '../../config/schema.ts';
 import { openDuckDb, sqlText } from '../../data/duckdb.ts';
 import { setEventClock } from '../../store/event-clock.ts';
-import { createInstallation, fixtureTrainer, type TestInstallation } from '../rig/installation.ts';
+import {
+  createInstallation,
+  fixtureTrainer,
+  type InstallationOptions,
+  type TestInstallation,
+} from '../rig/installation.ts';
 
 const START = Date.UTC(2026, 0, 5);
 const HOUR = 3_600_000;
@@ -17,18 +22,18 @@ const HOURLY = 150;
  * comes after is not loaded. Labels take half an hour.
  */
 export interface GateInstallation extends TestInstallation {
-  setHour(hour: number): Promise<void>;
+  setHour(hour: number, line?: string): Promise<void>;
 }
 
 /** The champion ranks by falling `x`, a challenger by rising: on the hours between 4 and 6 neither is better. */
-export async function createGateInstallation(): Promise<GateInstallation> {
+export async function createGateInstallation(options: InstallationOptions = {}): Promise<GateInstallation> {
   const folder = await mkdtemp(join(tmpdir(), 'freshet-gate-'));
   const path = join(folder, 'rows.parquet');
   await writeRows(path);
-  const installation = await createInstallation();
+  const installation = await createInstallation(options);
   const { line, db } = installation;
-  const setHour = (hour: number): Promise<void> =>
-    setEventClock(db, { line, eventMs: START + hour * HOUR, operatingMs: 0, rate: 0 });
+  const setHour: GateInstallation['setHour'] = (hour, name = line) =>
+    setEventClock(db, { line: name, eventMs: START + hour * HOUR, operatingMs: 0, rate: 0 });
   const given: Partial<LineConfigInput> = {
     source: {
       kind: 'lake',
@@ -40,7 +45,7 @@ export async function createGateInstallation(): Promise<GateInstallation> {
     checks: { volume: { maxRatio: 1e9 }, driftConcept: { severity: 'warn' } },
     shadow: { onDivergence: 'warn' },
   };
-  const configure: TestInstallation['configure'] = (more) => installation.configure({ ...given, ...more });
+  const configure: TestInstallation['configure'] = (more, name) => installation.configure({ ...given, ...more }, name);
   await setHour(4.5);
   return {
     ...installation,

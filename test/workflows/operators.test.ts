@@ -19,7 +19,7 @@ const LONG_CANARY = { canary: { window: '60s' } } as const;
 let freshet: TestInstallation;
 
 beforeAll(async () => {
-  freshet = await createInstallation();
+  freshet = await createInstallation({ sharePreparation: true });
   await freshet.coldStart();
 });
 

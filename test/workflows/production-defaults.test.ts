@@ -7,6 +7,7 @@ import { CYCLE_WORKFLOW } from '../../config/names.ts';
 import { findTimeSkippingServer } from '../../scripts/stack/time-skipping-server.ts';
 import { assessCheck } from '../../policy/breaker.ts';
 import type { HealthVerdict } from '../../policy/health.ts';
+import { watchBreaker } from '../../policy/watch.ts';
 import { searchAttributes, type CycleResult, type TrainingCycleInput } from '../../workflows/messages.ts';
 import { well } from '../policy/gate-cases.ts';
 import { lineConfig } from '../policy/line-config.ts';
@@ -65,7 +66,10 @@ function scripted(verdictOf: (check: number) => HealthVerdict['status'], now: ()
       recorded.checksAtMs.push(atMs);
       if (phase === 'watch') recorded.watched += 1;
       const verdict = { status: verdictOf(recorded.checksAtMs.length), reasons: [] };
-      const { state, decision } = assessCheck({ state: breaker, check: { ...verdict, atMs }, config: canary });
+      const { state, decision } = assessCheck({
+        ...{ state: breaker, check: { ...verdict, atMs } },
+        config: phase === 'watch' ? watchBreaker(canary) : canary,
+      });
       return { verdict, breaker: state, decision, refused: null };
     },
     promote: () => {

@@ -25,7 +25,7 @@ const BAD_MODEL: Partial<LineConfigInput> = {
 let freshet: TestInstallation;
 
 beforeAll(async () => {
-  freshet = await createInstallation();
+  freshet = await createInstallation({ sharePreparation: true });
   await freshet.coldStart();
 });
 

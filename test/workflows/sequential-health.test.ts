@@ -12,15 +12,16 @@ import {
 import { replay } from '../rig/workflow-code.ts';
 
 const SEQUENTIAL: Partial<LineConfigInput> = {
-  shadow: { duration: '500ms' },
+  shadow: { duration: '1s', minRequests: 1 },
   canary: { window: '4s', checkEvery: '1s' },
+  watch: { window: '1s' },
   health: { mode: 'sequential' },
 };
 
 let freshet: TestInstallation;
 
 beforeAll(async () => {
-  freshet = await createInstallation();
+  freshet = await createInstallation({ sharePreparation: true });
   await freshet.coldStart();
 });
 afterEach(async () => {
@@ -40,6 +41,7 @@ describe('a canary watched by the sequential evidence', () => {
     const result = await freshet.runCycle({
       ...SEQUENTIAL,
       canary: { window: '60s', checkEvery: '12s' },
+      watch: { window: '0s' },
       training: { command: fixtureTrainer('falling') },
       gate: { tolerance: 1, thresholds: [] },
       silences: [
@@ -57,7 +59,11 @@ describe('a canary watched by the sequential evidence', () => {
     ['forceRollback', forceRollbackSignal, 'rolledBack'],
     ['abort', abortSignal, 'aborted'],
   ] as const)('obeys %s at once, in the middle of a check', async (_, signal, outcome) => {
-    await freshet.configure({ ...SEQUENTIAL, canary: { window: '600s', checkEvery: '18s' } });
+    await freshet.configure({
+      ...SEQUENTIAL,
+      canary: { window: '600s', checkEvery: '18s' },
+      watch: { window: '0s' },
+    });
     const handle = await freshet.startCycle();
     await untilStatus(handle, ({ canaryPercent }) => canaryPercent !== null);
     await wait(1_000);

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { LineConfigInput } from '../../config/schema.ts';
 import { readCycle } from '../../store/cycles.ts';
@@ -24,7 +25,7 @@ import { replay } from '../rig/workflow-code.ts';
 const ann = { who: 'ann', reason: 'the editors complain' };
 /** Quickly into a watch that is long enough to act in. */
 const WATCH: Partial<LineConfigInput> = {
-  shadow: { duration: '1s', minRequests: 1 },
+  shadow: { minRequests: 1 },
   canary: { steps: [50], window: '2s', holdback: 0.3 },
   health: { minImpressions: 5 },
   watch: { window: '60s' },
@@ -40,16 +41,16 @@ const REVERSED: Partial<LineConfigInput> = {
 
 let freshet: TestInstallation;
 /** The stable before each test. */
-let stable: number;
+const stable = 1;
 
 beforeAll(async () => {
-  freshet = await createInstallation();
+  freshet = await createInstallation({ sharePreparation: true });
   await freshet.coldStart();
-  stable = 1;
 });
 afterEach(async () => {
   freshet.traffic.setClickSlope(1);
   await freshet.settle();
+  if ((await currentRoute(freshet.db, freshet.line)).stable !== stable) await putBack(stable, 'for the next test');
 });
 afterAll(async () => {
   await freshet.close();
@@ -58,6 +59,18 @@ afterAll(async () => {
 async function start(change: Partial<LineConfigInput> = {}): Promise<CycleHandle> {
   await freshet.configure({ ...WATCH, ...change });
   return freshet.startCycle();
+}
+
+/** By an operator, without the workflow. */
+function putBack(toVersion: number, why: string): ReturnType<typeof operatorRollback> {
+  const { db, line } = freshet;
+  return operatorRollback(db, {
+    ...{ line, who: 'ann', why, toVersion },
+    alert: {
+      ...{ dedupKey: randomUUID(), severity: 'info', page: false, line },
+      ...{ title: 't', text: '', fields: {} },
+    },
+  });
 }
 
 async function untilWatched(handle: CycleHandle): Promise<{ handle: CycleHandle; status: CycleStatus }> {
@@ -96,24 +109,17 @@ describe('operators in the watch', () => {
 
     expect((await handle.result()).outcome).toBe('promoted');
     await replay(handle);
-    stable = (await currentRoute(freshet.db, freshet.line)).stable;
   });
 
   it('who keep it by hand end the cycle, which writes nothing more', async () => {
     const { handle, status } = await untilWatched(await start());
-    const toVersion = status.version ?? NaN;
-    const alert = { dedupKey: status.cycleId ?? '', severity: 'info', page: false, line: freshet.line } as const;
-    const { route } = await operatorRollback(freshet.db, {
-      ...{ line: freshet.line, who: 'ann', why: 'seen enough', toVersion },
-      alert: { ...alert, title: 't', text: '', fields: {} },
-    });
+    const { route } = await putBack(status.version ?? NaN, 'seen enough');
 
     const result = await handle.result();
     await replay(handle);
     expect(result.outcome).toBe('aborted');
     expect(await currentRoute(freshet.db, freshet.line)).toEqual(route);
-    await servesAlone(freshet, toVersion);
-    stable = toVersion;
+    await servesAlone(freshet, status.version ?? NaN);
   });
 });
 
@@ -136,8 +142,7 @@ describe('the end of a watch', () => {
         text: expect.stringContaining(`freshet rollback ${freshet.line} --to ${String(stable)}`) as string,
       },
     ]);
-    stable = result.version ?? NaN;
-    await servesAlone(freshet, stable);
+    await servesAlone(freshet, result.version ?? NaN);
   });
 
   it('comes with the promotion where watch.window is 0', async () => {
@@ -146,23 +151,28 @@ describe('the end of a watch', () => {
     expect(result.phases.at(-1)?.phase).toBe('promote');
     const [newest] = await routeHistory(freshet.db, { line: freshet.line, cycleId: result.cycleId });
     expect(newest?.why).toMatch(/passed the whole ramp/);
-    stable = result.version ?? NaN;
   });
 });
 
-it('a run that is terminated in its watch leaves the version promoted: the next cycle removes the holdback', async () => {
-  const { handle, status } = await untilWatched(await start());
-  await handle.terminate('by hand');
-  expect((await currentRoute(freshet.db, freshet.line)).holdbackVersion).toBe(stable);
+// Two cycles long.
+const TWICE = { timeout: 120_000 };
 
-  const result = await freshet.runCycle({ ...WATCH, gate: { thresholds: [{ metric: 'auc', min: 0.99 }] } });
+it(
+  'a run that is terminated in its watch leaves the version promoted: the next cycle removes the holdback',
+  TWICE,
+  async () => {
+    const { handle, status } = await untilWatched(await start());
+    await handle.terminate('by hand');
+    expect((await currentRoute(freshet.db, freshet.line)).holdbackVersion).toBe(stable);
 
-  expect(result.outcome).toBe('rejected');
-  stable = status.version ?? NaN;
-  await servesAlone(freshet, stable);
-  const { outcome, reasons } = await readCycle(freshet.db, status.cycleId ?? '');
-  expect([outcome, reasons[0]?.code]).toEqual(['promoted', 'watch.interrupted']);
-});
+    const result = await freshet.runCycle({ ...WATCH, gate: { thresholds: [{ metric: 'auc', min: 0.99 }] } });
+
+    expect(result.outcome).toBe('rejected');
+    await servesAlone(freshet, status.version ?? NaN);
+    const { outcome, reasons } = await readCycle(freshet.db, status.cycleId ?? '');
+    expect([outcome, reasons[0]?.code]).toEqual(['promoted', 'watch.interrupted']);
+  },
+);
 
 describe('a promoted version that turns bad', () => {
   it.each([

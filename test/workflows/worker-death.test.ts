@@ -1,21 +1,18 @@
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { createInterface } from 'node:readline';
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { entryPoint } from '../../scripts/stack/project.ts';
 import { currentRoute } from '../../store/routes.ts';
 import { createInstallation, untilStatus, type TestInstallation } from '../rig/installation.ts';
+import { RolloutProcess } from '../rig/rollout-process.ts';
 import { replay } from '../rig/workflow-code.ts';
 
 let freshet: TestInstallation;
-let rollout: ChildProcess | null = null;
+let rollout: RolloutProcess;
 
 beforeAll(async () => {
-  freshet = await createInstallation();
+  freshet = await createInstallation({ sharePreparation: true });
   await freshet.coldStart();
-  // From here on the rollout worker is a process of its own, so that it can be killed.
   await freshet.stopWorker('rollout');
+  rollout = new RolloutProcess(freshet.env);
 });
 
 afterEach(async () => {
@@ -23,38 +20,20 @@ afterEach(async () => {
 });
 
 afterAll(async () => {
-  await kill();
+  await rollout.kill();
   await freshet.close();
 });
 
-async function startRolloutWorker(): Promise<void> {
-  const env = Object.fromEntries(Object.entries(freshet.env).map(([name, value]) => [name, String(value)]));
-  rollout = spawn(process.execPath, [...entryPoint('workers/main.ts'), 'rollout'], {
-    env: { ...process.env, ...env, LOG_LEVEL: 'fatal' },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const { stdout } = rollout;
-  if (stdout === null) throw new Error('the worker has no standard output');
-  for await (const line of createInterface({ input: stdout })) if (line.includes('"running"')) return;
-}
-
-async function kill(): Promise<void> {
-  if (rollout === null || rollout.exitCode !== null || rollout.signalCode !== null) return;
-  const gone = once(rollout, 'exit');
-  rollout.kill('SIGKILL');
-  await gone;
-}
-
 describe('a rollout worker that is killed during the canary', () => {
   it('is picked up where it was when it comes back within the lease: the canary goes on and is promoted', async () => {
-    await startRolloutWorker();
+    await rollout.start();
     await freshet.configure({ canary: { window: '6s', lease: '39s' } });
     const handle = await freshet.startCycle();
     await untilStatus(handle, ({ canaryPercent }) => canaryPercent !== null);
 
-    await kill();
+    await rollout.kill();
     await wait(500);
-    await startRolloutWorker();
+    await rollout.start();
 
     const result = await handle.result();
     expect(result.outcome, JSON.stringify(result.reasons)).toBe('promoted');
@@ -67,14 +46,14 @@ describe('a rollout worker that is killed during the canary', () => {
     const handle = await freshet.startCycle();
     await untilStatus(handle, ({ canaryPercent, checks }) => canaryPercent !== null && checks.total > 2);
 
-    await kill();
+    await rollout.kill();
     await wait(4_000);
     // No monitor for longer than the lease, and the route in Postgres still names the canary.
     expect((await currentRoute(freshet.db, freshet.line)).canary).not.toBeNull();
     const answered = freshet.traffic.stats.byArm['canary'];
     await wait(1_000);
     expect(freshet.traffic.stats.byArm['canary']).toBe(answered);
-    await startRolloutWorker();
+    await rollout.start();
 
     const result = await handle.result();
     expect(result.outcome).toBe('rolledBack');
