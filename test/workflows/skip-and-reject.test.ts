@@ -18,7 +18,7 @@ import { replay } from '../rig/workflow-code.ts';
 let freshet: TestInstallation;
 
 beforeAll(async () => {
-  freshet = await createInstallation();
+  freshet = await createInstallation({ sharePreparation: true });
   await freshet.coldStart();
 });
 
