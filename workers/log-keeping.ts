@@ -1,4 +1,3 @@
-import { setTimeout as wait } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { compactHour, hoursToCompact } from '../data/event-log/compaction.ts';
 import { removeReplaced } from '../data/event-log/replaced-files.ts';
@@ -7,6 +6,7 @@ import type { LogHour } from '../data/event-log/layout.ts';
 import type { Database } from '../store/database.ts';
 import { readEventNow } from '../store/event-clock.ts';
 import { listLines } from '../store/lines.ts';
+import { startRepeating, type Beat, type RepeatingTimes } from './repeating.ts';
 
 /** Milliseconds. */
 export interface LogKeepingSettings {
@@ -19,9 +19,7 @@ export interface LogKeepingSettings {
 }
 
 /** An hour is due ten minutes after its last segment at the earliest: looking twice in that time is often enough. */
-const EVERY_MS = 300_000;
-/** Not while a worker starts, and not all workers at once. */
-const FIRST_AFTER_MS = { least: 30_000, spread: 120_000 };
+const BEAT: Beat = { everyMs: 300_000, firstAfterMs: { least: 30_000, spread: 120_000 } };
 
 interface Keeping {
   db: Database;
@@ -34,31 +32,15 @@ interface Keeping {
  * Keeps the event log until stopped: compacts the hours that are over, deletes what that replaced, and removes what no line
  * can read any more. What fails is logged and tried again in the next round; what another worker is doing is left to it.
  */
-export function startLogKeeping({
-  firstAfterMs = FIRST_AFTER_MS.least + Math.random() * FIRST_AFTER_MS.spread,
-  everyMs = EVERY_MS,
-  ...keeping
-}: Keeping & { firstAfterMs?: number; everyMs?: number }): { stop: () => Promise<void> } {
-  const stopping = new AbortController();
-  const { signal } = stopping;
-  const pause = (ms: number): Promise<void> => wait(ms, undefined, { signal }).catch(() => undefined);
-  const loop = (async () => {
-    await pause(firstAfterMs);
-    while (!signal.aborted) {
-      try {
-        await alone(keeping, () => keepOnce(keeping, signal));
-      } catch (error) {
-        keeping.logger.warn({ error: String(error) }, 'the event log could not be kept, trying again in a few minutes');
-      }
-      await pause(everyMs);
-    }
-  })();
-  return {
-    async stop() {
-      stopping.abort();
-      await loop;
-    },
-  };
+export function startLogKeeping({ db, root, settings, logger, ...times }: Keeping & RepeatingTimes): {
+  stop: () => Promise<void>;
+} {
+  const keeping = { db, root, settings, logger };
+  return startRepeating((signal) => alone(keeping, () => keepOnce(keeping, signal)), {
+    ...times,
+    ...{ beat: BEAT, logger },
+    problem: 'the event log could not be kept, trying again in a few minutes',
+  });
 }
 
 async function keepOnce(keeping: Keeping, signal: AbortSignal): Promise<void> {
