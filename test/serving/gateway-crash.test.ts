@@ -8,7 +8,7 @@ import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { openEventLogWriter } from '../../data/event-log/writer.ts';
 import type { RankAnswer } from '../../serving/ranker.ts';
 import { impressionKeyOf } from '../../serving/tokens.ts';
-import { KEY, rankRequest, World } from './world.ts';
+import { rankRequest, World } from './world.ts';
 
 let world: World;
 beforeEach(async () => {
@@ -30,17 +30,7 @@ interface Answered {
 async function startGateway(): Promise<{ url: string; kill: () => Promise<void> }> {
   const main = fileURLToPath(new URL('../../serving/main.ts', import.meta.url));
   const child = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), main], {
-    env: {
-      PATH: process.env['PATH'],
-      DATABASE_URL: world.database.url,
-      FRESHET_PORT: '0',
-      FRESHET_ARTIFACTS: join(world.folder, 'artifacts'),
-      FRESHET_LOG_ROOT: join(world.folder, 'log'),
-      FRESHET_CACHE_DIR: join(world.folder, 'cache'),
-      FRESHET_PROCESS_ID: 'crashing',
-      FRESHET_TOKEN_KEYS: `k1:${KEY.secret.toString('base64')}`,
-      FRESHET_SEAL_EVERY_MS: String(SEAL_EVERY_MS),
-    },
+    env: { ...world.environment('crashing'), FRESHET_SEAL_EVERY_MS: String(SEAL_EVERY_MS) },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];

@@ -31,15 +31,8 @@ function start(change: Record<string, string | undefined> = {}): {
   stdout: string[];
   stderr: string[];
 } {
-  const environment: Record<string, string | undefined> = {
-    PATH: process.env['PATH'],
-    DATABASE_URL: world.database.url,
-    FRESHET_PORT: '0',
-    FRESHET_ARTIFACTS: join(world.folder, 'artifacts'),
-    FRESHET_LOG_ROOT: join(world.folder, 'log'),
-    FRESHET_CACHE_DIR: join(world.folder, 'cache'),
-    FRESHET_PROCESS_ID: 'main',
-    FRESHET_TOKEN_KEYS: `k1:${KEY.secret.toString('base64')}`,
+  const environment: NodeJS.ProcessEnv = {
+    ...world.environment('main'),
     // So rarely that only a graceful end can have written what the test finds.
     FRESHET_SEAL_EVERY_MS: '3600000',
     FRESHET_FLUSH_EVERY_MS: '3600000',

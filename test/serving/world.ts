@@ -60,6 +60,20 @@ export class World {
     return resolved;
   }
 
+  /** What `serving/main.ts` needs to serve this world as a process of its own, on a port that is free. */
+  environment(processId: string): NodeJS.ProcessEnv {
+    return {
+      PATH: process.env['PATH'],
+      DATABASE_URL: this.database.url,
+      FRESHET_PORT: '0',
+      FRESHET_ARTIFACTS: join(this.folder, 'artifacts'),
+      FRESHET_LOG_ROOT: join(this.folder, 'log'),
+      FRESHET_CACHE_DIR: join(this.folder, 'cache'),
+      FRESHET_PROCESS_ID: processId,
+      FRESHET_TOKEN_KEYS: `${KEY.id}:${KEY.secret.toString('base64')}`,
+    };
+  }
+
   async gateway(options: Partial<GatewayOptions> = {}): Promise<Client> {
     const gateway = await startGateway({
       databaseUrl: this.database.url,
