@@ -4,7 +4,7 @@ import type { Feature } from '../../config/schema.ts';
 import type { FeatureRows } from '../../features/featurizer.ts';
 
 /** The models that `test/fixtures/make-models.py` writes. */
-export type FixtureModel = 'rising' | 'falling' | 'nan' | 'throwing' | 'slow' | 'wrong-output';
+export type FixtureModel = 'rising' | 'falling' | 'nan' | 'throwing' | 'slow' | 'unbounded' | 'wrong-output';
 
 export const CATEGORY: Feature = { kind: 'categorical', name: 'author', from: 'candidate', buckets: 5, dim: 1 };
 export const NUMBER: Feature = { kind: 'numeric', name: 'quality', from: 'candidate', transform: 'none' };
@@ -16,6 +16,7 @@ export const FEATURES_OF: Record<FixtureModel, Feature[]> = {
   nan: [NUMBER],
   throwing: [CATEGORY],
   slow: [NUMBER],
+  unbounded: [NUMBER],
   'wrong-output': [NUMBER],
 };
 

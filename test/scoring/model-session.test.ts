@@ -39,6 +39,22 @@ test('NaN is an error, not a score', async () => {
   await model.close();
 });
 
+test("a sigmoid's rounding error is none of the model's", async () => {
+  const unbounded = await openModel(await modelBytes('unbounded'), FEATURES_OF.unbounded);
+  expect([...(await unbounded.score(rowsOf(1.0000001, 0.5, -1e-7)))]).toEqual([1, 0.5, 0]);
+  await unbounded.close();
+  const rising = await openModel(await modelBytes('rising'), FEATURES_OF.rising);
+  const large = await rising.score(rowsOf(...Array.from({ length: 50_000 }, (_, step) => 16 + step / 10_000)));
+  expect(large.every((score) => score > 0.99 && score <= 1)).toBe(true);
+  await rising.close();
+});
+
+test.each([1.00001, -0.00001, 17, -Infinity])('%d is no probability', async (score) => {
+  const model = await openModel(await modelBytes('unbounded'), FEATURES_OF.unbounded);
+  await expect(model.score(rowsOf(0.5, score))).rejects.toThrow('the model scored row 1 of 2 with');
+  await model.close();
+});
+
 test('a model that throws says so, and scores on', async () => {
   const model = await openModel(await modelBytes('throwing'), FEATURES_OF.throwing);
   await expect(model.score({ ...rowsOf(), count: 1, ids: BigInt64Array.of(7n) })).rejects.toThrow(
