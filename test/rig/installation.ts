@@ -92,9 +92,10 @@ const DEFAULTS: Omit<LineConfigInput, 'line'> = {
   training: { command: fixtureTrainer('rising'), timeout: '30s' },
   evaluation: { latencyCandidates: [] },
   gate: { tolerance: 0.05, replicates: 200 },
-  shadow: { duration: '2s', minRequests: 10 },
-  canary: { steps: [50, 100], window: '2s', checkEvery: '200ms', holdback: 0.1, lease: '20s', rollbackDeadline: '40s' },
-  watch: { window: '600ms' },
+  // A shadow's threads give way to others: on a busy machine its time says nothing about the model.
+  shadow: { duration: '2s', minRequests: 10, maxLatencyRatio: 1_000 },
+  canary: { steps: [50, 100], window: '2s', checkEvery: '200ms', holdback: 0.2, lease: '20s', rollbackDeadline: '40s' },
+  watch: { window: '1s' },
   health: { bucket: '100ms', feedbackDelay: '300ms', minImpressions: 20, quality: ['logLoss'], z: 5, maxLatency: '2s' },
   exploration: { share: 0 },
 };

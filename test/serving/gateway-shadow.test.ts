@@ -144,10 +144,10 @@ test('every gateway adds to what is read, and each copy that is due is accounted
   const gateways = [await world.gateway(), await world.gateway({ processId: 'gateway-2' })];
   const shadow = await shadowed('falling', 0.5);
   for (const processId of ['gateway-1', 'gateway-2']) await world.untilReported(shadow.route, processId);
-  for (let index = 0; index < 120; index++) await gateways[index % 2]?.rank(`u${String(index)}`, [1, 2, 3]);
+  for (let index = 0; index < 300; index++) await gateways[index % 2]?.rank(`u${String(index)}`, [1, 2, 3]);
   await until(async () => {
     const { mirror, requests } = await shadow.read();
-    expect(mirror).toMatchObject({ answered: 120, share: 0.5, unsettled: 0, gateways: 2 });
+    expect(mirror).toMatchObject({ answered: 300, share: 0.5, unsettled: 0, gateways: 2 });
     expect(mirror.copies).toBe(requests);
   });
   const reading = await shadow.read();
@@ -156,7 +156,9 @@ test('every gateway adds to what is read, and each copy that is due is accounted
   expect([total(stableScoreBins), total(scoreBins)]).toEqual([3 * requests, 3 * requests]);
   // All of stable's scores are above a half, and all of the shadow's below.
   expect([total(stableScoreBins.slice(33)), total(scoreBins.slice(0, 33))]).toEqual([3 * requests, 3 * requests]);
-  const { status, reasons } = judgeShadow({ reading, config: lineConfig().shadow, silenced: false });
+  // On a busy machine a shadow may take its time: its threads give way to others.
+  const config = { ...lineConfig().shadow, maxLatencyRatio: Infinity };
+  const { status, reasons } = judgeShadow({ reading, config, silenced: false });
   expect([status, reasons.map(({ code }) => code)]).toEqual([
     'diverged',
     ['shadow.score-shift', 'shadow.score-distribution', 'shadow.rank-agreement'],

@@ -39,6 +39,7 @@ export class World {
   readonly artifacts: ArtifactStore;
   readonly folder: string;
   readonly #gateways: Gateway[] = [];
+  #cycles = 0;
 
   private constructor(options: { database: TestDatabase; folder: string }) {
     this.database = options.database;
@@ -101,7 +102,8 @@ export class World {
   /** Registers a model as the candidate of a new cycle. */
   async candidate(model: FixtureModel | { bytes: Uint8Array; like: FixtureModel }): Promise<Candidate> {
     const { db } = this.database;
-    const cycleId = `cycle-${randomUUID()}`;
+    // The salt by which users are assigned: a user's arm is the same in each run of a test.
+    const cycleId = `cycle-${String((this.#cycles += 1))}`;
     const claimed = await claimCycle(db, {
       ...{ line: LINE, cycleId, workflowId: cycleId, runId: 'run', trigger: 'test' },
       isRunOver: () => Promise.resolve(false),
@@ -291,12 +293,14 @@ export class Client {
   }
 }
 
+let requests = 0;
+
 export function rankRequest(userId: string, qualities: readonly (number | null)[]): Record<string, unknown> {
   const candidates = qualities.map((quality, index) => ({
     id: `item-${String(index)}`,
     features: { quality, author: `author-${String(index)}` },
   }));
-  return { line: LINE, requestId: randomUUID(), userId, candidates };
+  return { line: LINE, requestId: `ask-${String((requests += 1))}`, userId, candidates };
 }
 
 /** Waits until an expectation holds. */

@@ -99,7 +99,7 @@ describe('during the canary', () => {
     await handle.signal(pauseSignal, ann);
     await untilStatus(handle, (status) => status.paused !== null);
     await handle.signal(resumeSignal, ann);
-    await untilStatus(handle, ({ canaryPercent }) => canaryPercent === 90);
+    await untilStatus(handle, ({ canaryPercent }) => canaryPercent === 80);
     await handle.signal(abortSignal, ann);
 
     expect((await handle.result()).outcome).toBe('aborted');
