@@ -1,10 +1,10 @@
 import { defineConfig } from 'vitest/config';
 
-/** Tests without servers and clocks, but for a database; the others wait for real ones, and want the machine for themselves. */
+/** Tests without servers, but for a database. */
 const OFFLINE = ['bench', 'config', 'data', 'features', 'policy', 'scoring', 'simulator', 'scripts/trainer-check'].map(
   (folder) => `test/${folder}/**/*.test.ts`,
 );
-/** Has a configuration of its own: vitest.story.config.ts. */
+/** Runs last and alone: vitest.story.config.ts. */
 const STORY = 'test/story/**';
 
 const common = { pool: 'forks', testTimeout: 60_000, hookTimeout: 120_000 } as const;
@@ -17,7 +17,7 @@ export default defineConfig({
     maxWorkers: 2,
     projects: [
       { test: { ...common, name: 'live', include: ['test/**/*.test.ts'], exclude: [...OFFLINE, STORY] } },
-      // One process for many files: what they import is loaded once.
+      // Of each worker one process for all of its files: what they import is loaded once.
       { test: { ...common, name: 'offline', include: OFFLINE, isolate: false } },
     ],
   },

@@ -1,6 +1,5 @@
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { spawn } from 'node:child_process';
-import { constants, setPriority } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { setUp } from './setup.ts';
@@ -59,31 +58,11 @@ async function counted(file: string, read: (text: string) => TestCounts): Promis
   }
 }
 
-/** How a run shares the machine with another one. */
-interface Beside {
-  /** It takes what processor time the other one leaves. */
-  low?: boolean;
-  /** What it prints is kept until it has ended. */
-  quiet?: boolean;
-}
-
-async function run(
-  command: string,
-  args: string[],
-  { env, low = false, quiet = false }: Beside & { env: NodeJS.ProcessEnv },
-): Promise<number> {
+async function run(command: string, args: string[], env: NodeJS.ProcessEnv): Promise<number> {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, {
-      ...{ cwd: projectRoot(), env },
-      stdio: quiet ? ['ignore', 'pipe', 'pipe'] : 'inherit',
-    });
-    // Before it starts processes of its own: those have its priority.
-    if (low && child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW);
-    const printed: Buffer[] = [];
-    for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk: Buffer) => printed.push(chunk));
+    const child = spawn(command, args, { cwd: projectRoot(), env, stdio: 'inherit' });
     child.once('error', reject);
     child.once('close', (code) => {
-      process.stdout.write(Buffer.concat(printed));
       resolve(code ?? 1);
     });
   });
@@ -94,18 +73,16 @@ interface TestRun {
   counts: TestCounts;
 }
 
-interface VitestRun extends Beside {
+async function runVitest(of: {
   name: string;
   args: string[];
   reports: string;
   env: NodeJS.ProcessEnv;
-}
-
-async function runVitest({ name, args, reports, ...how }: VitestRun): Promise<TestRun> {
-  const report = join(reports, `${name}.json`);
+}): Promise<TestRun> {
+  const report = join(of.reports, `${of.name}.json`);
   const vitest = join('node_modules', 'vitest', 'vitest.mjs');
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
-  const code = await run(process.execPath, [vitest, 'run', ...args, ...reporters], how);
+  const code = await run(process.execPath, [vitest, 'run', ...of.args, ...reporters], of.env);
   return { code, counts: await counted(report, (text) => vitestCounts(JSON.parse(text))) };
 }
 
@@ -113,8 +90,7 @@ async function runPytest({
   python,
   reports,
   env,
-  ...beside
-}: Beside & {
+}: {
   python: string;
   reports: string;
   env: NodeJS.ProcessEnv;
@@ -122,25 +98,8 @@ async function runPytest({
   const report = join(reports, 'pytest.xml');
   const trainer = join(projectRoot(), 'trainer');
   const pytest = ['-m', 'pytest', '-q', '-p', 'no:cacheprovider', `--junitxml=${report}`, join(trainer, 'tests')];
-  const pythonEnv = { ...env, PYTHONPATH: trainer, PYTHONDONTWRITEBYTECODE: '1' };
-  const code = await run(python, pytest, { ...beside, env: pythonEnv });
+  const code = await run(python, pytest, { ...env, PYTHONPATH: trainer, PYTHONDONTWRITEBYTECODE: '1' });
   return { code, counts: await counted(report, pytestCounts) };
-}
-
-/**
- * All tests. First those that wait for servers and clocks, and want the machine for themselves. Then the demo's story, which
- * mostly waits as well; what needs nothing but processors runs beside it, and gives way to it.
- */
-async function runAll({ python, reports, env }: { python: string; reports: string; env: NodeJS.ProcessEnv }) {
-  const project = (name: string) => ({ name, args: ['--project', name], reports, env });
-  const live = await runVitest(project('live'));
-  const offline = async (): Promise<TestRun[]> => [
-    await runVitest({ ...project('offline'), low: true }),
-    await runPytest({ python, reports, env, low: true }),
-  ];
-  const story = { name: 'story', args: ['--config', 'vitest.story.config.ts'], reports, env, quiet: true };
-  const [calculating, told] = await Promise.all([offline(), runVitest(story)]);
-  return [live, ...calculating, told];
 }
 
 /** `npm test [-- vitest arguments]`: all tests of both languages, or only the named ones of vitest's. */
@@ -156,8 +115,11 @@ async function main(): Promise<void> {
   const reports = join(projectRoot(), '.freshet', 'test-reports');
   await rm(reports, { recursive: true, force: true });
   await mkdir(reports, { recursive: true });
-  const named = { name: 'named', args: only, reports, env };
-  const runs = only.length > 0 ? [await runVitest(named)] : await runAll({ python: tools.python, reports, env });
+  const runs = [await runVitest({ name: 'tests', args: only, reports, env })];
+  if (only.length === 0) {
+    runs.push(await runPytest({ python: tools.python, reports, env }));
+    runs.push(await runVitest({ name: 'story', args: ['--config', 'vitest.story.config.ts'], reports, env }));
+  }
   const sum = (name: keyof TestCounts): number => runs.reduce((total, { counts }) => total + counts[name], 0);
   console.log(closingLine({ passed: sum('passed'), failed: sum('failed'), skipped: sum('skipped') }));
   process.exitCode = runs.every(({ code }) => code === 0) && sum('failed') === 0 ? 0 : 1;

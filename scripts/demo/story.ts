@@ -59,15 +59,18 @@ export async function playStory(stage: Stage, scenes: readonly Scene[], firstAtM
   await applyLine(stage.db, { config: first.config, who: 'demo' });
   await applySchedule(client, first.config, { queuePrefix, firstAtMs });
   const seen = new Set((await listCycles(stage.db, { line: first.config.line })).map(({ cycleId }) => cycleId));
+  let staging = stageIncident(stage, { scene: first, dueAtMs: firstAtMs });
   for (const [index, scene] of scenes.entries()) {
     const { line } = scene.config;
     if (index > 0) await applyLine(stage.db, { config: scene.config, who: 'demo' });
     const dueAtMs = firstAtMs + index * dayMs;
     say(`cycle ${String(index + 1)}: ${scene.title}`);
     for (const guard of silencedGuards(scene)) say(`  guard ${guard}`);
-    const release = scene.incident === 'halfLoaded' ? await holdNewest(stage, dueAtMs) : null;
+    const release = await staging;
     const cycle = await cycleStart(stage, { line, dueAtMs, seen });
     seen.add(cycle.cycleId);
+    // While this cycle still runs, which has its snapshot by then: however long it takes, the next one is in time.
+    staging = stageIncident(stage, { scene: scenes[index + 1], dueAtMs: dueAtMs + dayMs });
     const handle = client.workflow.getHandle<typeof trainingCycle>(cycle.workflowId, cycle.runId);
     if (scene.incident === 'operator') await actAsOperator(stage, handle);
     const result = await handle.result().catch((error: unknown) => {
@@ -137,11 +140,24 @@ async function cycleStart(
   }
 }
 
+type Release = () => Promise<void>;
+
+/** What has to be staged before a scene's cycle begins; resolves with how to end it, null when there is nothing. */
+function stageIncident(
+  stage: Stage,
+  { scene, dueAtMs }: { scene: Scene | undefined; dueAtMs: number },
+): Promise<Release | null> {
+  const staging = scene?.incident === 'halfLoaded' ? holdNewest(stage, dueAtMs) : Promise.resolve(null);
+  // Nobody waits for it before the scene begins, when the same error is thrown.
+  staging.catch(() => undefined);
+  return staging;
+}
+
 /** From the last quarter of the day on, most sealed segments stay behind: the table that is only partly loaded. */
-async function holdNewest({ logRoot, dayMs, say }: Stage, cycleAtMs: number): Promise<() => Promise<void>> {
+async function holdNewest({ logRoot, dayMs, say }: Stage, cycleAtMs: number): Promise<Release> {
   await wait(Math.max(0, cycleAtMs - HELD_DAYS * dayMs - Date.now()));
   await holdSegments({ root: logRoot, share: HELD_SHARE });
-  say(`  a shipper hangs: ${String(HELD_SHARE * 100)} % of the newest log segments stay behind`);
+  say(`  a shipper hangs: ${String(HELD_SHARE * 100)} % of the newest log segments stay behind, for the next cycle`);
   return () => releaseSegments({ root: logRoot });
 }
 
